@@ -1,0 +1,121 @@
+"""Who may do what: the token, anonymous loopback, and where a request may come from. Source: contract, section 5."""
+
+from __future__ import annotations
+
+import hmac
+import ipaddress
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from attrs import frozen
+
+from metawsm.api.errors import Forbidden, UnsupportedMediaType
+from metawsm.api.exchange import Request
+from metawsm.domain.envelope import Actor
+from metawsm.domain.errors import InvalidFields, NotAllowed, Unauthenticated
+from metawsm.domain.states import OUTSIDE_ACTORS
+
+_FORWARDED = ("HTTP_X_FORWARDED_FOR", "HTTP_FORWARDED", "HTTP_X_REAL_IP")
+
+
+@frozen
+class Access:
+    """The rules. `loopback` is the policy's `auth.loopback`: agent, open or token."""
+
+    token: str
+    loopback: str = "agent"
+
+    def credential(self, request: Request) -> str:
+        """How the sender is known: `token`, `loopback` (writes as agent) or `open`.
+
+        Raises Unauthenticated, or Forbidden for a host name that a hostile page could have chosen.
+        """
+        header = request.header("HTTP_AUTHORIZATION")
+        if header is not None:
+            return self._by_token(header)
+        if self.loopback == "token" or not _is_loopback(request):
+            raise Unauthenticated(
+                "a token is needed: send `Authorization: Bearer <token>` with the one line of .metawsm/token"
+            )
+        self._check_host(request)
+        return "open" if self.loopback == "open" else "loopback"
+
+    def check_source(self, request: Request) -> None:
+        """Refuse what another site's page sends: on every write and on the WebSocket upgrade. Raises Forbidden."""
+        site = request.header("HTTP_SEC_FETCH_SITE")
+        if site not in (None, "same-origin", "none"):
+            raise Forbidden(f"requests from another site are refused (Sec-Fetch-Site: {site})")
+        origin = request.header("HTTP_ORIGIN")
+        if origin is not None and not _same_origin(origin, request.header("HTTP_HOST") or ""):
+            raise Forbidden(f"requests of origin {origin[:200]!r} are refused")
+
+    def check_write(self, request: Request) -> None:
+        """What every write needs besides a credential. Raises Forbidden, UnsupportedMediaType."""
+        self.check_source(request)
+        kind = (request.header("CONTENT_TYPE") or "").partition(";")[0].strip().lower()
+        if kind != "application/json":
+            raise UnsupportedMediaType(
+                f"the body must be sent as Content-Type: application/json, not {kind or 'nothing'!r}"
+            )
+
+    def actor(self, credential: str, body: Mapping[str, Any]) -> Actor:
+        """The actor of a write. Raises InvalidFields when it is missing, NotAllowed when the credential forbids it."""
+        wanted, name = body.get("actor_type"), body.get("actor_name")
+        if credential == "loopback":
+            if wanted not in (None, "agent") and wanted in OUTSIDE_ACTORS:
+                raise NotAllowed(
+                    f"without a token you act as agent, not as {wanted}: send `Authorization: Bearer <token>`"
+                    " with the one line of .metawsm/token"
+                )
+            wanted = "agent" if wanted is None else wanted
+        if wanted == "system":
+            raise NotAllowed("actor_type system never comes from outside")
+        if wanted is None:
+            raise InvalidFields("faulty field(s): actor_type", fields={"actor_type": ["is required"]})
+        return Actor(str(wanted), name if isinstance(name, str) else None, credential)
+
+    def _by_token(self, header: str) -> str:
+        scheme, _, given = header.partition(" ")
+        if scheme.lower() != "bearer" or not hmac.compare_digest(given.strip().encode(), self.token.encode()):
+            raise Unauthenticated("the Authorization header is not `Bearer <token>` with this daemon's token")
+        return "token"
+
+    def _check_host(self, request: Request) -> None:
+        """A name other than localhost could be a hostile page's own name that now leads here (DNS rebinding)."""
+        host = request.header("HTTP_HOST")
+        if host is None or not _is_local_name(_host_name(host)):
+            raise Forbidden(f"anonymous requests must name localhost or an IP address as Host, not {str(host)[:200]!r}")
+
+
+def _is_loopback(request: Request) -> bool:
+    if any(name in request.environ for name in _FORWARDED):
+        return False  # a proxy on this machine speaks for somebody else
+    try:
+        return ipaddress.ip_address(str(request.environ.get("REMOTE_ADDR", ""))).is_loopback
+    except ValueError:
+        return False
+
+
+def _host_name(host: str) -> str:
+    if host.startswith("["):
+        return host[1:].partition("]")[0]
+    return host.rpartition(":")[0] if host.count(":") == 1 else host
+
+
+def _is_local_name(name: str) -> bool:
+    if name.lower() == "localhost":
+        return True
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
+def _same_origin(origin: str, host: str) -> bool:
+    try:
+        parts = urlsplit(origin)
+    except ValueError:
+        return False
+    return parts.scheme in ("http", "https") and parts.netloc.lower() == host.lower() and not parts.path

@@ -1,0 +1,216 @@
+"""The WSGI application: routes from the catalogue and the queries, answers as JSON, every error in one shape."""
+
+from __future__ import annotations
+
+import logging
+import re
+import uuid
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from typing import Any
+
+import bottle
+from attrs import frozen
+
+from metawsm.api import errors
+from metawsm.api.access import Access
+from metawsm.api.exchange import Answer, Environ, Request
+from metawsm.api.feed import Feed
+from metawsm.api.http_head import Refusal
+from metawsm.api.queries import Queries
+from metawsm.api.writes import BASE, Writes
+from metawsm.bus.catalogue import Catalogue
+from metawsm.domain.errors import MetawsmError, NotFound, OutcomeUnknown, Unavailable
+
+StartResponse = Callable[..., Any]
+Endpoint = Callable[[Request], Answer]
+STREAM = f"{BASE}/forum/stream"
+log = logging.getLogger("metawsm.http")
+
+
+@frozen
+class Pages:
+    """Endpoints that the daemon composes: health, debug, documents, readiness, rebuild."""
+
+    health: Endpoint
+    debug: Endpoint
+    livez: Endpoint
+    readyz: Endpoint
+    openapi: Endpoint
+    asyncapi: Endpoint
+    rebuild: Endpoint
+    rebuild_state: Endpoint
+
+
+class Application:
+    """A WSGI application. `enabled` is the policy's `forum.enabled`: without it forum routes answer 503."""
+
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        access: Access,
+        writes: Writes,
+        queries: Queries,
+        feed: Feed,
+        pages: Pages,
+        enabled: bool,
+    ) -> None:
+        self._access = access
+        self._feed = feed
+        self._enabled = enabled
+        self._router = bottle.Bottle(catchall=False, autojson=False)
+        self._hot: dict[tuple[str, str], Endpoint] = {}
+        for spec in catalogue.specs:
+            endpoint = self._forum(partial(writes.endpoint, spec))
+            self._route("POST", BASE + spec.path, endpoint)
+        for path, endpoint in _reads(queries, pages).items():
+            self._route(
+                "GET",
+                BASE + path,
+                self._forum(self._known(endpoint)) if path.startswith("/forum") else self._known(endpoint),
+            )
+        self._route("POST", f"{BASE}/forum/rebuild", self._forum(pages.rebuild))
+        self._route("GET", "/livez", pages.livez)
+        self._route("GET", "/readyz", pages.readyz)
+        self._route("GET", STREAM, self._forum(_upgrade_required))
+
+    def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        """Answer one request (PEP 3333)."""
+        endpoint = self._hot.get((environ["REQUEST_METHOD"], environ["PATH_INFO"]))
+        if environ["PATH_INFO"] == STREAM and "HTTP_UPGRADE" in environ:
+            return self._stream(environ, start_response)
+        if endpoint is not None:
+            answer = _guarded(endpoint, Request(environ))
+        else:
+            answer = self._routed(environ)
+        return _send(answer, environ, start_response)
+
+    def _route(self, method: str, path: str, endpoint: Endpoint) -> None:
+        if "{" not in path:
+            self._hot[method, path] = endpoint  # no pattern to match: skips the router, the same endpoint
+        self._router.route(re.sub(r"{(\w+)}", r"<\1>", path), method, endpoint)
+
+    def _routed(self, environ: Environ) -> Answer:
+        try:
+            route, path = self._router.match(environ)
+        except bottle.HTTPError as error:
+            return _guarded(partial(_no_route, error), Request(environ))
+        return _guarded(route.callback, Request(environ, _decoded(path)))
+
+    def _known(self, endpoint: Endpoint) -> Endpoint:
+        def checked(request: Request) -> Answer:
+            self._access.credential(request)
+            return endpoint(request)
+
+        return checked
+
+    def _forum(self, endpoint: Endpoint) -> Endpoint:
+        return endpoint if self._enabled else _disabled
+
+    def _stream(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        try:
+            if not self._enabled:
+                _disabled(Request(environ))
+            self._feed.serve(environ)
+        except MetawsmError as error:
+            return _send(answer_of(error), environ, start_response)
+        return []
+
+
+def _reads(queries: Queries, pages: Pages) -> dict[str, Endpoint]:
+    return {
+        "/health": pages.health,
+        "/openapi.json": pages.openapi,
+        "/asyncapi.json": pages.asyncapi,
+        "/forum/threads": queries.threads,
+        "/forum/threads/{thread_id}": queries.thread,
+        "/forum/queues": queries.queue,
+        "/forum/search": queries.search,
+        "/forum/stats": queries.stats,
+        "/forum/events": queries.events,
+        "/forum/commands/{command_id}": queries.command,
+        "/forum/debug": pages.debug,
+        "/forum/rebuild": pages.rebuild_state,
+    }
+
+
+def _decoded(path: Mapping[str, str]) -> dict[str, str]:
+    """Path parameters as text; bottle hands them over as Latin-1 bytes (PEP 3333)."""
+    try:
+        return {name: value.encode("latin-1").decode("utf-8") for name, value in path.items()}
+    except UnicodeError:
+        return dict(path)
+
+
+def _no_route(error: bottle.HTTPError, request: Request) -> Answer:
+    shown = request.environ["PATH_INFO"][:200]
+    if error.status_code == 405:
+        allowed = str(error.headers.get("Allow", ""))
+        raise errors.MethodNotAllowed(
+            f"{request.environ['REQUEST_METHOD']} is not possible on {shown}; possible: {allowed}",
+            details={"allow": allowed},
+        )
+    raise NotFound(f"there is nothing at {shown!r}; see {BASE}/openapi.json")
+
+
+def _disabled(_: Request) -> Answer:
+    raise Unavailable("the forum is switched off: forum.enabled is false in the policy")
+
+
+def _upgrade_required(_: Request) -> Answer:
+    body = errors.body_of("upgrade_required", "this is a WebSocket: send an upgrade request", _correlation())
+    return Answer(426, errors.encoded(body), (("Upgrade", "websocket"), ("Connection", "Upgrade")))
+
+
+def _guarded(endpoint: Endpoint, request: Request) -> Answer:
+    try:
+        return endpoint(request)
+    except Refusal:
+        raise  # the server answers what is wrong below the level of requests
+    except MetawsmError as error:
+        return answer_of(error)
+    except Exception:
+        correlation = _correlation()
+        log.exception(
+            "bug while answering %s %s [%s]",
+            request.environ["REQUEST_METHOD"],
+            request.environ["PATH_INFO"],
+            correlation,
+        )
+        told = "this is a fault of the program; the daemon's log has more under the correlation_id"
+        return Answer(500, errors.encoded(errors.body_of("internal", told, correlation)))
+
+
+def answer_of(error: MetawsmError) -> Answer:
+    """The answer of an error that stopped a request."""
+    status = errors.status_of(error.code)
+    headers: tuple[tuple[str, str], ...] = ()
+    if status == 503:
+        headers = (("Retry-After", errors.RETRY_AFTER),)
+    elif status == 401:
+        headers = (("WWW-Authenticate", 'Bearer realm="metawsm"'),)
+    elif status == 405:
+        headers = (("Allow", str(error.details.get("allow", ""))),)
+    correlation = (
+        str(error.details.get("command_id") or _correlation()) if isinstance(error, OutcomeUnknown) else _correlation()
+    )
+    return Answer(
+        status,
+        errors.encoded(errors.body_of(error.code, error.message, correlation, error.fields, error.details)),
+        headers,
+    )
+
+
+def server_error_body(status: int, code: str, message: str) -> bytes:
+    """The JSON of errors that the HTTP server itself answers."""
+    return errors.encoded(errors.body_of(code, message, _correlation()))
+
+
+def _correlation() -> str:
+    return uuid.uuid4().hex
+
+
+def _send(answer: Answer, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+    body = answer.encoded()
+    start_response(answer.line, answer.head(len(body)))
+    return [b""] if environ["REQUEST_METHOD"] == "HEAD" else [body]

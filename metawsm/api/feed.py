@@ -1,0 +1,216 @@
+"""The live stream of events over WebSocket. Source: contract, section 6."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+import gevent
+from attrs import define, frozen
+from gevent.event import Event
+
+from metawsm.api.access import Access
+from metawsm.api.exchange import Environ, Request, number
+from metawsm.api.websocket import Socket, accept, encode_text
+from metawsm.domain.errors import Overloaded
+from metawsm.messages.codec import to_json
+
+HEARTBEAT = 25.0  # seconds
+FILTERS = ("ticket", "run_id", "thread_id")
+CATCH_UP = 500  # events per frame while catching up
+YIELD_EVERY = 50  # subscribers written to before others get a turn
+MOST_SUBSCRIBERS = 2000
+
+
+class TailPort(Protocol):
+    """The newest events."""
+
+    head: int
+
+    def subscribe(self, listener: Callable[[Sequence[Any]], None]) -> Callable[[], None]:
+        """Hear of new events."""
+        ...
+
+    def since(self, sequence: int) -> list[Any] | None:
+        """Every event after a sequence, or None when it is too long ago for memory."""
+        ...
+
+
+@frozen
+class Filter:
+    """What a subscriber wants; None = everything. Equal filters share their encoded frames."""
+
+    ticket: str | None = None
+    run_id: str | None = None
+    thread_id: str | None = None
+
+    def matches(self, event: Any) -> bool:
+        """Whether the subscriber gets the event."""
+        return (
+            (self.ticket is None or event.ticket == self.ticket)
+            and (self.run_id is None or event.run_id == self.run_id)
+            and (self.thread_id is None or event.thread_id == self.thread_id)
+        )
+
+
+@define(eq=False)
+class Subscriber:
+    """One client: its socket, what it wants, and the last sequence it was shown or spared."""
+
+    socket: Socket
+    wants: Filter
+    cursor: int
+
+
+class Feed:
+    """All subscribers. `load(after, limit, filter)` reads matching events of the log: (events, last examined)."""
+
+    def __init__(
+        self,
+        tail: TailPort,
+        load: Callable[[int, int, Filter], tuple[list[Any], int]],
+        access: Access,
+        now: Callable[[], str],
+        epoch: int,
+    ) -> None:
+        self._tail = tail
+        self._load = load
+        self._access = access
+        self._now = now
+        self._epoch = epoch
+        self._live: dict[Filter, list[Subscriber]] = {}
+        self._batches: deque[Sequence[Any]] = deque()
+        self._arrived = Event()
+        self._unsubscribe: Callable[[], None] | None = None
+
+    @property
+    def subscribers(self) -> int:
+        """How many clients are live."""
+        return sum(map(len, self._live.values()))
+
+    def serve(self, environ: Environ) -> None:
+        """One client from the upgrade to the end. Raises before the upgrade for what is refused."""
+        request = Request(environ)
+        self._access.credential(request)
+        self._access.check_source(request)
+        query = request.only(*FILTERS, "cursor", "limit")
+        cursor = number(query, "cursor", -1, 2**53 - 1, least=0)
+        limit = number(query, "limit", CATCH_UP, CATCH_UP)
+        if self.subscribers >= MOST_SUBSCRIBERS:
+            raise Overloaded(f"{MOST_SUBSCRIBERS} clients follow the stream already; try again later")
+        wants = Filter(*(query.get(name) for name in FILTERS))
+        socket = accept(environ, origin_allowed=lambda _: True)  # checked above, with its own message
+        self._greet(Subscriber(socket, wants, cursor), limit)
+
+    def _greet(self, client: Subscriber, limit: int) -> None:
+        head = self._tail.head
+        hello = {"type": "hello", "epoch": self._epoch, "head_sequence": head, "heartbeat_seconds": HEARTBEAT}
+        client.socket.send_text(to_json(hello))
+        if client.cursor > head:
+            told = f"cursor {client.cursor} is beyond the head {head}: events after it were never there or were lost"
+            client.socket.send_text(to_json({"type": "reset", "reason": told}))
+            client.cursor = head
+        if client.cursor < 0:
+            client.cursor = head
+        self._follow(client, limit)
+
+    def _follow(self, client: Subscriber, limit: int) -> None:
+        """Catch up in pages, then go live in the same hub turn: no gap and nothing twice."""
+        while client.cursor < self._tail.head:
+            events, examined = self._behind(client, limit)
+            client.cursor = examined
+            if events:
+                client.socket.send_frame(self._frame(events, examined))
+            if not client.socket.wait_drained(30.0):
+                return
+        self._join(client)
+        try:
+            self._listen(client)
+        finally:
+            self._leave(client)
+
+    def _join(self, client: Subscriber) -> None:
+        self._live.setdefault(client.wants, []).append(client)
+        if self._unsubscribe is None:
+            self._unsubscribe = self._tail.subscribe(self._announce)
+
+    def _leave(self, client: Subscriber) -> None:
+        group = self._live[client.wants]
+        group.remove(client)
+        if not group:
+            del self._live[client.wants]
+        if not self._live and self._unsubscribe is not None:
+            self._unsubscribe()
+            self._unsubscribe = None
+
+    def _behind(self, client: Subscriber, limit: int) -> tuple[list[Any], int]:
+        recent = self._tail.since(client.cursor)
+        if recent is None:
+            return self._load(client.cursor, limit, client.wants)
+        page = recent[:limit]
+        return [event for event in page if client.wants.matches(event)], page[-1].sequence if page else self._tail.head
+
+    def _listen(self, client: Subscriber) -> None:
+        """Clients have nothing to say; what they send is read and ignored, so that pings and closes work."""
+        while not client.socket.closed.is_set():
+            client.socket.receive(60.0)
+
+    def run(self) -> None:
+        """The one broadcaster, so that batches reach every client in order; ends only by being killed."""
+        beat_at = time.monotonic() + HEARTBEAT
+        while True:
+            self._arrived.wait(timeout=max(0.0, beat_at - time.monotonic()))
+            self._arrived.clear()
+            while self._batches:
+                self._broadcast(self._batches.popleft())
+            if time.monotonic() >= beat_at:
+                self._beat()
+                beat_at = time.monotonic() + HEARTBEAT
+
+    def _announce(self, events: Sequence[Any]) -> None:
+        if events:
+            self._batches.append(events)
+            self._arrived.set()
+
+    def _broadcast(self, events: Sequence[Any]) -> None:
+        last = events[-1].sequence
+        sent = 0
+        for wants, clients in list(self._live.items()):
+            wanted = [event for event in events if wants.matches(event)]
+            frame = self._frame(wanted, last) if wanted else None
+            for client in list(clients):
+                sent += 1
+                self._show(client, events, frame, last)
+                if sent % YIELD_EVERY == 0:
+                    gevent.sleep(0)
+
+    def _show(self, client: Subscriber, events: Sequence[Any], frame: bytes | None, last: int) -> None:
+        if client.cursor >= last:
+            return
+        if client.cursor >= events[0].sequence:  # joined in the middle of this batch
+            own = [e for e in events if e.sequence > client.cursor and client.wants.matches(e)]
+            frame = self._frame(own, last) if own else None
+        client.cursor = last
+        if frame is not None:
+            client.socket.send_frame(frame)
+
+    def _frame(self, events: Sequence[Any], cursor: int) -> bytes:
+        texts = ",".join(event.text for event in events)
+        return encode_text(
+            f'{{"type":"forum.events","events":[{texts}],"next_cursor":{cursor},"sent_at":"{self._now()}"}}'
+        )
+
+    def _beat(self) -> None:
+        for clients in list(self._live.values()):
+            for client in list(clients):
+                client.socket.send_text(to_json(self._heartbeat(client.cursor)))
+
+    def _heartbeat(self, cursor: int) -> Mapping[str, Any]:
+        return {
+            "type": "heartbeat",
+            "next_cursor": cursor,
+            "head_sequence": self._tail.head,
+            "sent_at": self._now(),
+        }

@@ -1,0 +1,99 @@
+"""The endpoint of every command: one function for all routes of the catalogue."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from attrs import frozen
+
+from metawsm.api import errors
+from metawsm.api.access import Access
+from metawsm.api.exchange import Answer, Request
+from metawsm.bus.dispatch import Outcome
+from metawsm.bus.specs import CommandSpec
+from metawsm.bus.submit import Prepared, Submitter
+from metawsm.domain.errors import Malformed
+
+BASE = "/api/v1"
+KEY_LIMIT = 128
+LONGEST_WAIT = 30.0  # seconds
+DEFAULT_WAIT = 5.0
+
+
+class Reply(Protocol):
+    """A command's id and its outcome, if there is one yet."""
+
+    @property
+    def command_id(self) -> str:
+        """The command's id."""
+        ...
+
+    @property
+    def outcome(self) -> Outcome | None:
+        """What became of it; None while it is queued."""
+        ...
+
+
+class Commands(Protocol):
+    """The command path as the API needs it."""
+
+    submitter: Submitter
+
+    def send(self, prepared: Prepared, wait: float) -> Reply:
+        """Accept durably and wait up to `wait` seconds for the outcome."""
+        ...
+
+
+@frozen
+class Writes:
+    """Turns requests into commands and outcomes into answers."""
+
+    access: Access
+    commands: Commands
+
+    def endpoint(self, spec: CommandSpec, request: Request) -> Answer:
+        """One write. Raises MetawsmError for everything that keeps the command from being accepted."""
+        credential = self.access.credential(request)
+        self.access.check_write(request)
+        wait = _wait(request)
+        key = _key(request)
+        body = request.json_object()
+        actor = self.access.actor(credential, body)
+        scope = f"{credential} {request.environ['PATH_INFO']}"
+        prepared = self.commands.submitter.prepare(spec, body, request.path.get("thread_id"), actor, scope, key)
+        reply = self.commands.send(prepared, wait)
+        return answer(reply.command_id, reply.outcome)
+
+
+def answer(command_id: str, outcome: Outcome | None) -> Answer:
+    """The HTTP answer of an outcome; 202 with a place to look while there is none."""
+    if outcome is None:
+        where = f"{BASE}/forum/commands/{command_id}"
+        return Answer(202, {"command": {"id": command_id, "status": "queued"}}, (("Location", where),))
+    if outcome.kind == "applied":
+        return Answer(outcome.status, outcome.body or {})
+    body = errors.body_of(outcome.code, outcome.message, command_id, outcome.faults, outcome.details)
+    return Answer(errors.status_of(outcome.code), errors.encoded(body))
+
+
+def _wait(request: Request) -> float:
+    if not request.environ.get("QUERY_STRING"):
+        return DEFAULT_WAIT
+    text = request.only("wait").get("wait")
+    if text is None:
+        return DEFAULT_WAIT
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds <= LONGEST_WAIT:
+        told = f"must be a number of seconds from 0 to {LONGEST_WAIT:g}"
+        raise Malformed(f"query parameter wait {told}, not {text[:40]!r}", fields={"wait": [told]})
+    return seconds
+
+
+def _key(request: Request) -> str | None:
+    key = request.header("HTTP_IDEMPOTENCY_KEY")
+    if key is not None and not (0 < len(key) <= KEY_LIMIT and key.isprintable() and key.isascii()):
+        raise Malformed(f"the header Idempotency-Key must be 1 to {KEY_LIMIT} printable ASCII characters")
+    return key

@@ -1,0 +1,168 @@
+"""Rules of message fields as plain data, and the one reader that applies them.
+
+A message is a frozen attrs class whose fields are made by the functions here; the same rules check a REST body, a
+command from Redis and a flag of the command line, and describe the field in OpenAPI.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+import attrs
+from attrs import frozen
+
+from metawsm.domain import names
+from metawsm.domain.errors import InvalidFields
+
+T = TypeVar("T")
+RULE = "rule"
+_MISSING = object()
+MAX_SEQUENCE = 2**53 - 1  # what every JSON reader holds exactly
+
+
+@frozen
+class Rule:
+    """What a field may hold. `max_bytes` counts UTF-8, `max_chars` characters; `about` is for people."""
+
+    kind: str  # text | name | thread_id | choice | integer | object | texts
+    about: str
+    required: bool = False
+    blank: bool = True
+    choices: tuple[str, ...] = ()
+    max_chars: int | None = None
+    max_bytes: int | None = None
+    max_items: int | None = None
+    where: str = "body"  # body | path
+
+
+def text(about: str, *, required: bool = False, blank: bool | None = None, max_chars: int | None = None,
+         max_bytes: int | None = names.BODY_LIMIT) -> Any:  # fmt: skip
+    """Free text: any UTF-8 without NUL. A required text must not be blank unless `blank` says so."""
+    may_be_blank = not required if blank is None else blank
+    return _field(Rule("text", about, required, blank=may_be_blank, max_chars=max_chars, max_bytes=max_bytes))
+
+
+def name(about: str, *, required: bool = False) -> Any:
+    """A ticket, run, agent or repository name."""
+    return _field(Rule("name", about, required))
+
+
+def choice(about: str, choices: tuple[str, ...], *, required: bool = False, default: str | None = None) -> Any:
+    """One of a few words."""
+    return _field(Rule("choice", about, required, choices=choices), default)
+
+
+def new_thread_id(about: str) -> Any:
+    """A thread id that the client chooses for a new thread."""
+    return _field(Rule("thread_id", about))
+
+
+def integer(about: str, *, required: bool = False) -> Any:
+    """A whole number from 0 to 2^53 - 1."""
+    return _field(Rule("integer", about, required))
+
+
+def json_object(about: str, *, required: bool = False) -> Any:
+    """A JSON object whose members somebody else checks."""
+    return _field(Rule("object", about, required))
+
+
+def texts(about: str, *, max_items: int, max_chars: int) -> Any:
+    """A short list of short texts."""
+    return _field(Rule("texts", about, max_items=max_items, max_chars=max_chars), ())
+
+
+def in_path(about: str) -> Any:
+    """A value that stands in the path of the route, never in the body."""
+    return _field(Rule("text", about, required=True, where="path", max_bytes=256))
+
+
+def _field(rule: Rule, default: Any = None) -> Any:
+    return attrs.field(default=attrs.NOTHING if rule.required else default, kw_only=True, metadata={RULE: rule})
+
+
+def split(values: Mapping[str, Any], *messages: type) -> list[Any]:
+    """Read `values` into one instance of each of `messages`, whose fields do not overlap.
+
+    Raises InvalidFields naming every missing, unknown and faulty field at once.
+    """
+    faults: dict[str, list[str]] = {}
+    known = [(message, rules_of(message)) for message in messages]
+    read = [_read(table, values, faults) for _, table in known]
+    if sum(map(len, read)) < len(values):
+        allowed = [n for _, table in known for n in table]
+        for unknown in (n for n in values if n not in allowed):
+            faults[unknown] = [f"is not known; known are: {', '.join(allowed)}"]
+    if faults:
+        raise InvalidFields(f"faulty field(s): {', '.join(faults)}", fields=faults)
+    return [message(**part) for (message, _), part in zip(known, read, strict=True)]
+
+
+_CACHE: dict[type, dict[str, Rule]] = {}
+
+
+def rules_of(message: type) -> dict[str, Rule]:
+    """The rules of a message's fields by name, in order."""
+    table = _CACHE.get(message)
+    if table is None:
+        table = _CACHE[message] = {a.name: a.metadata[RULE] for a in attrs.fields(message)}
+    return table
+
+
+def _read(table: dict[str, Rule], values: Mapping[str, Any], faults: dict[str, list[str]]) -> dict[str, Any]:
+    read: dict[str, Any] = {}
+    for field_name, rule in table.items():
+        value = values.get(field_name, _MISSING)
+        if value is _MISSING or value is None:
+            if rule.required:
+                faults[field_name] = ["is required"]
+            continue
+        if fault := check(rule, value):
+            faults[field_name] = [fault]
+        read[field_name] = tuple(value) if rule.kind == "texts" and isinstance(value, list) else value
+    return read
+
+
+def check(rule: Rule, value: Any) -> str | None:
+    """Say what is wrong with `value`, or None."""
+    if rule.kind == "integer":
+        good = isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_SEQUENCE
+        return None if good else "must be a whole number from 0 to 2^53 - 1"
+    if rule.kind == "object":
+        return None if isinstance(value, dict) else "must be a JSON object"
+    if rule.kind == "texts":
+        return _texts_fault(rule, value)
+    if not isinstance(value, str):
+        return "must be a string"
+    return _string_fault(rule, value)
+
+
+def _string_fault(rule: Rule, value: str) -> str | None:
+    if rule.kind == "choice":
+        return None if value in rule.choices else f"must be one of: {', '.join(rule.choices)}"
+    if rule.kind == "name":
+        return names.name_fault(value)
+    if rule.kind == "thread_id":
+        return names.thread_id_fault(value)
+    if fault := names.text_fault(value):
+        return fault
+    if not rule.blank and not value.strip():
+        return "must not be blank"
+    if rule.max_chars is not None and len(value) > rule.max_chars:
+        return f"must be at most {rule.max_chars} characters"
+    if rule.max_bytes is not None and len(value) * 4 > rule.max_bytes and len(value.encode()) > rule.max_bytes:
+        return f"must be at most {rule.max_bytes} bytes of UTF-8"
+    return None
+
+
+def _texts_fault(rule: Rule, value: Any) -> str | None:
+    if not isinstance(value, (list, tuple)) or not all(isinstance(item, str) for item in value):
+        return "must be a list of strings"
+    if rule.max_items is not None and len(value) > rule.max_items:
+        return f"must have at most {rule.max_items} items"
+    one = Rule("text", "", blank=False, max_chars=rule.max_chars)
+    for index, item in enumerate(value):
+        if fault := _string_fault(one, item):
+            return f"item {index}: {fault}"
+    return None

@@ -1,0 +1,145 @@
+"""What the core needs from the outside, as Protocols. Adapters live in `storage` and `streams`; the daemon hands them in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Protocol, TypeVar
+
+from attrs import field, frozen
+
+T = TypeVar("T")
+Row = tuple[Any, ...]
+Args = Sequence[Any] | Mapping[str, Any]
+
+
+class Db(Protocol):
+    """One SQLite connection, inside a transaction when handed to a writer job. Never keep it beyond the call."""
+
+    def execute(self, sql: str, args: Args = (), /) -> Iterable[Row]:
+        """Run one statement (cached by its text) and iterate over its rows."""
+        ...
+
+    def changes(self) -> int:
+        """Rows changed by the newest INSERT, UPDATE or DELETE."""
+        ...
+
+    def last_insert_rowid(self) -> int:
+        """The rowid of the newest INSERT."""
+        ...
+
+
+@frozen
+class Outcome:
+    """What became of a writer job: its value after the commit, or the error that undid it."""
+
+    value: Any = None
+    error: Exception | None = None
+
+
+class Writer(Protocol):
+    """The only way to change the database: jobs are batched into one durable commit (group commit).
+
+    A job runs at most once to effect, must not block or switch greenlets, and holds the writer at most 5 ms.
+    """
+
+    def run(self, job: Callable[[Db], T]) -> T:
+        """Wait until `job` is committed (synchronous=FULL) and return its value, or raise its error.
+
+        Raises Unavailable when the batch could not be stored, OutcomeUnknown when the commit's fate is not known.
+        """
+        ...
+
+    def enqueue(self, job: Callable[[Db], Any], done: Callable[[Outcome], None]) -> None:
+        """Like `run`, without waiting: `done` is called once, on the hub, after the commit or the failure."""
+        ...
+
+    def defer(self, job: Callable[[Db], Any]) -> None:
+        """Run `job` with the next batch, or alone within 50 ms; for bookkeeping that a crash may lose."""
+        ...
+
+
+@frozen
+class Message:
+    """One message as it travels: Watermill's three fields."""
+
+    uuid: str
+    metadata: Mapping[str, str]
+    payload: bytes
+
+
+@frozen
+class Publication:
+    """A message on its way to a stream. `entry_id` is `*`, or `<sequence>-0` where a repeat must not duplicate."""
+
+    topic: str
+    message: Message
+    entry_id: str = "*"
+
+
+@frozen
+class Subscription:
+    """What is read: one stream through one group. With `noack` nothing stays pending (the cursor is elsewhere)."""
+
+    topic: str
+    group: str
+    count: int = 256
+    noack: bool = False
+
+
+@frozen
+class Delivery:
+    """One entry as read. `message` is None when it cannot be decoded; then `fault` says why.
+
+    `raw` keeps the undecoded fields of a faulty entry; `trimmed` marks a pending entry whose body is gone.
+    """
+
+    topic: str
+    group: str
+    entry_id: str
+    message: Message | None = None
+    fault: str = ""
+    raw: Mapping[bytes, bytes] = field(factory=dict)
+    trimmed: bool = False
+
+
+@frozen
+class Ack:
+    """Entries of one stream and group that need not be delivered again."""
+
+    topic: str
+    group: str
+    entry_ids: Sequence[str]
+
+
+@frozen
+class Exchange:
+    """The answer to one round trip: per publication an error text or None (written, or already there), and deliveries."""
+
+    faults: Sequence[str | None]
+    deliveries: Sequence[Delivery]
+
+
+class Transport(Protocol):
+    """Redis Streams as the core sees them. Every method raises Unavailable when the server cannot be used now."""
+
+    def exchange(
+        self, publications: Sequence[Publication], acks: Sequence[Ack], reads: Sequence[Subscription]
+    ) -> Exchange:
+        """Publish in order, acknowledge, then read what is new, without blocking, in one round trip."""
+        ...
+
+    def listen(self, reads: Sequence[Subscription], block_seconds: float) -> Sequence[Delivery]:
+        """Wait on a connection of its own until something is new (or the time is over) and return it."""
+        ...
+
+    def pending(self, read: Subscription, after: str = "0") -> Sequence[Delivery]:
+        """This consumer's own delivered and not acknowledged entries, oldest first, after the entry id `after`."""
+        ...
+
+    def ensure(self, reads: Sequence[Subscription]) -> Sequence[Subscription]:
+        """Create missing streams and groups (from the beginning); return those that had to be created."""
+        ...
+
+    def last_entry_id(self, topic: str) -> str:
+        """The id of the last entry ever added (`0-0` for an empty or missing stream)."""
+        ...

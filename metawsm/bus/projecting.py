@@ -1,0 +1,148 @@
+"""Applying events to the read models: all together, in sequence order, in the transaction that moves the cursor."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Sequence
+
+from attrs import frozen
+
+from metawsm.bus.fields import MAX_SEQUENCE
+from metawsm.bus.ports import Db, Row
+from metawsm.bus.specs import Change, ProjectionSpec
+from metawsm.domain.events import Event
+from metawsm.domain.thread import Thread, evolve
+from metawsm.messages.codec import EVENT_COLUMNS, event_of_row
+
+_NEXT = (
+    f"SELECT {EVENT_COLUMNS} FROM forum_events"  # noqa: S608 - a constant
+    " WHERE sequence > ? AND sequence <= ? ORDER BY sequence LIMIT ?"
+)
+_CURSOR = "SELECT min(sequence), count(*) FROM projection_cursors"
+_BATCH = "INSERT INTO projection_batches SELECT projection_name, ?, ?, ? FROM projection_cursors"
+_MOVE = "UPDATE projection_cursors SET sequence = ?, updated_at = ?"
+_FORGET = """
+DELETE FROM projection_batches WHERE (projection_name, last_sequence) IN
+    (SELECT projection_name, last_sequence FROM projection_batches WHERE last_sequence < ? LIMIT ?)
+"""
+EVERY = "*"
+"""Stands for all projections where an event cannot even be read or is about a thread that was never opened."""
+
+Skip = Collection[tuple[str, int]]
+
+
+class ProjectionFailed(Exception):
+    """A projection could not apply an event; nothing of the batch is kept when this leaves the transaction."""
+
+    def __init__(self, projection: str, sequence: int, event_id: str, cause: Exception) -> None:
+        super().__init__(f"projection {projection} failed on event {sequence} ({event_id}): {cause!r}")
+        self.projection = projection
+        self.sequence = sequence
+        self.event_id = event_id
+        self.cause = cause
+
+
+@frozen
+class Applied:
+    """What a batch did: first and last sequence examined (0 when there was none), how many, whether more wait."""
+
+    first: int
+    last: int
+    events: int
+    more: bool
+
+
+class Projector:
+    """Applies events to the read models behind one table prefix. It keeps nothing between calls.
+
+    `finder(prefix)` makes the function that finds a thread's snapshot among those read models. `is_outage(error)` tells
+    a database that is full or broken, which is no fault of the event, from a projection that cannot apply it.
+    """
+
+    def __init__(
+        self,
+        specs: Sequence[ProjectionSpec],
+        finder: Callable[[str], Callable[[Db, str], Thread | None]],
+        is_outage: Callable[[Exception], bool],
+        prefix: str = "",
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        self._applies = [(spec.name, spec.build(prefix)) for spec in specs]
+        self._find = finder(prefix)
+        self._is_outage = is_outage
+        self._clock = clock
+
+    def apply_next(
+        self, db: Db, now: str, limit: int = 256, budget_seconds: float = 0.005, skip: Skip = frozenset()
+    ) -> Applied:
+        """Apply the events after the cursor, oldest first, and move the cursor of every projection.
+
+        Ends after `limit` events or `budget_seconds`, whichever is first, but does at least one event. Pairs
+        (projection, sequence) in `skip` are left out; (EVERY, sequence) leaves the event out. Raises ProjectionFailed.
+        """
+        applied = self.apply_after(db, position(db), limit, budget_seconds, skip)
+        if applied.events:
+            db.execute(_BATCH, (applied.first, applied.last, now))
+            db.execute(_MOVE, (applied.last, now))
+        return applied
+
+    def apply_after(
+        self,
+        db: Db,
+        after: int,
+        limit: int = 256,
+        budget_seconds: float = 0.005,
+        skip: Skip = frozenset(),
+        up_to: int = MAX_SEQUENCE,
+    ) -> Applied:
+        """The same from a given sequence on, not beyond `up_to`, moving no cursor."""
+        deadline = self._clock() + budget_seconds
+        threads: dict[str, Thread] = {}
+        rows = list(db.execute(_NEXT, (after, up_to, limit)))
+        done = 0
+        for row in rows:
+            self._apply_row(db, row, threads, skip)
+            done += 1
+            if self._clock() > deadline:
+                break
+        if not done:
+            return Applied(0, 0, 0, more=False)
+        return Applied(rows[0][0], rows[done - 1][0], done, more=done < len(rows) or len(rows) == limit)
+
+    def _apply_row(self, db: Db, row: Row, threads: dict[str, Thread], skip: Skip) -> None:
+        sequence: int = row[0]
+        if skip and (EVERY, sequence) in skip:
+            return
+        name = EVERY
+        try:
+            change = self._change(db, event_of_row(row), threads)
+            for name, apply in self._applies:
+                if not skip or (name, sequence) not in skip:
+                    apply(db, change)
+        except Exception as error:
+            if self._is_outage(error):
+                raise
+            raise ProjectionFailed(name, sequence, str(row[1]), error) from error
+
+    def _change(self, db: Db, event: Event, threads: dict[str, Thread]) -> Change:
+        thread_id = event.envelope.thread_id
+        if thread_id is None:
+            return Change(event, None, None)
+        before = threads.get(thread_id) or self._find(db, thread_id)
+        after = evolve(before, event)
+        threads[thread_id] = after
+        return Change(event, before, after)
+
+
+def position(db: Db) -> int:
+    """The sequence up to which every projection has been applied."""
+    for sequence, count in db.execute(_CURSOR):
+        if count:
+            return int(sequence)
+    return 0
+
+
+def forget_batches(db: Db, keep: int = 100_000, limit: int = 200) -> int:
+    """Delete at most `limit` rows about batches older than the newest `keep` sequences; return how many went."""
+    db.execute(_FORGET, (position(db) - keep, limit))
+    return db.changes()

@@ -1,0 +1,124 @@
+"""What a command, a projection and a schedule say about themselves: plain data from which the edges follow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from attrs import frozen
+
+from metawsm.bus import fields
+from metawsm.domain.states import OUTSIDE_ACTORS
+
+if TYPE_CHECKING:
+    from metawsm.bus.ports import Db
+    from metawsm.bus.work import Work
+    from metawsm.domain.events import Event
+    from metawsm.domain.thread import Thread
+
+
+@frozen
+class Attribution:
+    """Who sends a command and what it belongs to: fields that every command has."""
+
+    actor_type: str | None = fields.choice("who acts; required unless the credential fixes it", OUTSIDE_ACTORS)
+    actor_name: str | None = fields.text("the actor's name", max_chars=128)
+    correlation_id: str | None = fields.text("id of the conversation; default: the command's own id", max_chars=128)
+    causation_id: str | None = fields.text("id of the message that led to this one", max_chars=128)
+    command_id: str | None = fields.text("idempotency key, as the header Idempotency-Key", max_chars=128)
+
+
+@frozen
+class Expectation:
+    """What the sender believes about the thread: a field of every action on an existing thread."""
+
+    expected_sequence: int | None = fields.integer("the version_sequence this was written against; 409 if it moved on")
+
+
+@frozen
+class Flag:
+    """One option of a CLI verb. `target` is a body field, or `payload.<member>`."""
+
+    name: str
+    target: str
+    required: bool = False
+    stdin: bool = False  # `-` reads standard input
+    default: str | None = None
+
+
+@frozen
+class Verb:
+    """A verb of `metawsm.pyz forum`. `actor` is the default actor_type."""
+
+    name: str
+    help: str
+    flags: tuple[Flag, ...]
+    actor: str
+    example: str = ""
+
+
+@frozen
+class CommandSpec:
+    """One command: its message, its route, its verb, and how it is handled.
+
+    `key(intake, message)` gives the id of the thread the command is about, inside the accepting transaction.
+    `handle(work, message)` makes the facts, inside the handling transaction, and returns the answer's body.
+    `check(message)` raises InvalidFields for faults that no field rule sees, before anything is stored.
+    `answer` names the one member of that body. `loads` says whether the thread must exist (it may carry an expectation).
+    """
+
+    name: str
+    message: type
+    summary: str
+    path: str
+    key: Callable[[Any, Any], str]
+    handle: Callable[[Work, Any], Mapping[str, Any]]
+    verb: Verb
+    version: int = 1
+    status: int = 200
+    answer: str = "thread"
+    loads: bool = True
+    check: Callable[[Any], object] | None = None
+
+    @property
+    def event_type(self) -> str:
+        """The command's type on the wire, whatever the topic prefix."""
+        return f"forum.commands.{self.name}"
+
+    @property
+    def parts(self) -> tuple[type, ...]:
+        """The classes whose fields make up the body."""
+        return (self.message, Attribution, Expectation) if self.loads else (self.message, Attribution)
+
+
+@frozen
+class Change:
+    """What one event did, as a projection sees it. Threads are None for events that belong to none."""
+
+    event: Event
+    before: Thread | None
+    after: Thread | None
+
+
+@frozen
+class ProjectionSpec:
+    """One read model. All are computed together from `forum_events`, in sequence order.
+
+    `tables` are the names of its tables; `schema(prefix)` the DDL with every table and index name behind `prefix` (empty for
+    the live ones, `rebuild_` while they are made anew); `build(prefix)` gives the function that applies one change.
+    """
+
+    name: str
+    version: int
+    tables: tuple[str, ...]
+    schema: Callable[[str], str]
+    build: Callable[[str], Callable[[Db, Change], None]]
+
+
+@frozen
+class ScheduleSpec:
+    """One clock-driven producer: `run(tools)` is called every `seconds`, never twice at once."""
+
+    name: str
+    seconds: float
+    run: Callable[[Any], None]

@@ -1,0 +1,162 @@
+"""How a wish becomes a durable command: checked, given an identity and a place in the order, committed."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from attrs import frozen
+
+from metawsm.bus.dispatch import Outcome, Rows, read_message
+from metawsm.bus.intake import ControlThreads, Intake
+from metawsm.bus.ports import Db
+from metawsm.bus.specs import CommandSpec
+from metawsm.bus.work import Queued, Store, Tools
+from metawsm.domain.envelope import Actor, Envelope
+from metawsm.domain.errors import KeyReused
+from metawsm.messages.codec import command_json, to_json
+from metawsm.messages.topics import Topics
+
+_HEAD_FIELDS = ("actor_type", "actor_name", "correlation_id", "causation_id", "command_id")
+
+
+class Keys(Protocol):
+    """The idempotency keys seen in the last days."""
+
+    def find(self, db: Db, scope: str, key: str) -> tuple[bytes, str] | None:
+        """The body hash and command id stored for this key, or None."""
+        ...
+
+    def insert(self, db: Db, scope: str, key: str, body_hash: bytes, command_id: str, now: str) -> None:
+        """Remember a key in the accepting commit."""
+        ...
+
+
+@frozen
+class Prepared:
+    """A checked command that waits for its commit. `key` is the idempotency key, `scope` credential and route."""
+
+    spec: CommandSpec
+    command_id: str
+    message: Any
+    actor: Actor
+    body: dict[str, Any]
+    thread_id: str | None
+    correlation_id: str
+    causation_id: str | None
+    scope: str
+    key: str | None
+    body_hash: bytes
+
+
+@frozen
+class Accepted:
+    """The command is durable. `queued` is its row, None when the key was known; then `outcome` is set if it is done."""
+
+    command_id: str
+    queued: Queued | None
+    outcome: Outcome | None = None
+    failed: str | None = None
+
+
+@frozen
+class Submitter:
+    """Accepts commands. Everything it is handed is a port or plain data."""
+
+    rows: Rows
+    keys: Keys
+    store: Store
+    controls: ControlThreads
+    tools: Tools
+    topics: Topics
+
+    def prepare(
+        self,
+        spec: CommandSpec,
+        body: Mapping[str, Any],
+        thread_id: str | None,
+        actor: Actor,
+        scope: str,
+        key: str | None,
+    ) -> Prepared:
+        """Check a body before anything is stored. Raises InvalidFields naming every fault."""
+        message, attribution, *_ = read_message(spec, body, thread_id)
+        command_id = self.tools.new_id("fcmd")
+        payload = {name: value for name, value in body.items() if name not in _HEAD_FIELDS and value is not None}
+        key = key or attribution.command_id
+        return Prepared(
+            spec=spec,
+            command_id=command_id,
+            message=message,
+            actor=actor,
+            body=payload,
+            thread_id=thread_id,
+            correlation_id=attribution.correlation_id or command_id,
+            causation_id=attribution.causation_id,
+            scope=scope,
+            key=key,
+            body_hash=_hash(body) if key else b"",
+        )
+
+    def accept(self, db: Db, prepared: Prepared) -> Accepted:
+        """The accepting job: one row, and the key that makes a retry harmless. Raises KeyReused."""
+        now = self.tools.now()
+        if prepared.key is not None:
+            known = self._known(db, prepared)
+            if known is not None:
+                return known
+            self.keys.insert(db, prepared.scope, prepared.key, prepared.body_hash, prepared.command_id, now)
+        return Accepted(prepared.command_id, self._insert(db, prepared, now))
+
+    def _known(self, db: Db, prepared: Prepared) -> Accepted | None:
+        found = self.keys.find(db, prepared.scope, str(prepared.key))
+        if found is None:
+            return None
+        body_hash, command_id = found
+        if body_hash != prepared.body_hash:
+            raise KeyReused(
+                f"the idempotency key {prepared.key!r} was used before with another body; use a new key for a new wish"
+            )
+        row = self.rows.find(db, command_id)
+        if row is None:
+            return None
+        outcome = Outcome.from_json(row.outcome_json) if row.outcome_json else None
+        return Accepted(command_id, None, outcome, row.last_error if row.status == "failed" else None)
+
+    def _insert(self, db: Db, prepared: Prepared, now: str) -> Queued:
+        spec = prepared.spec
+        thread_id = spec.key(Intake(db, self.controls, self.tools.new_id), prepared.message)
+        envelope = self._envelope(db, prepared, thread_id, now)
+        text = command_json(envelope, prepared.body)
+        topic = self.topics.command(spec.name)
+        row_id = self.rows.insert(db, prepared.command_id, topic, thread_id, text, now)
+        return Queued(
+            row_id, "command", prepared.command_id, topic, thread_id, text, spec.event_type, prepared.correlation_id
+        )
+
+    def _envelope(self, db: Db, prepared: Prepared, thread_id: str, now: str) -> Envelope:
+        about: Any = prepared.message
+        if getattr(about, "ticket", None) is None:
+            about = self.store.find_thread(db, thread_id)
+        return Envelope(
+            event_id=prepared.command_id,
+            event_type=prepared.spec.event_type,
+            event_version=prepared.spec.version,
+            occurred_at=now,
+            ticket=about.ticket if about else "",
+            actor_type=prepared.actor.type,
+            correlation_id=prepared.correlation_id,
+            thread_id=thread_id,
+            run_id=about.run_id if about else None,
+            agent_name=about.agent_name if about else None,
+            actor_name=prepared.actor.name,
+            actor_known_by=prepared.actor.known_by,
+            causation_id=prepared.causation_id,
+        )
+
+
+def _hash(body: Mapping[str, Any]) -> bytes:
+    """Equal for equal JSON objects, whatever the order of members."""
+    ordered = {name: body[name] for name in sorted(body) if name != "command_id"}
+    return hashlib.sha256(to_json(ordered).encode("utf-8", "surrogatepass")).digest()

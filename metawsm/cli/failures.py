@@ -1,0 +1,61 @@
+"""Errors as one or two lines on stderr: what happened, to what, what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import click
+
+from metawsm.cli.text import one_line
+from metawsm.domain.errors import MetawsmError
+
+SHARED_FLAGS = {"query": "--query", "type": "--type", "server": "--server", "wait": "--wait"}
+
+
+class Failure(Exception):
+    """An error on its way out of a verb, with the flags that its fields came from."""
+
+    def __init__(self, error: MetawsmError, flags: Mapping[str, str]) -> None:
+        super().__init__(error.message)
+        self.error = error
+        self.flags = flags
+
+
+def lines(error: MetawsmError, flags: Mapping[str, str]) -> list[str]:
+    """The lines for an error. `flags` maps names of fields to the flags of the verb in use."""
+    if error.fields and error.code != "policy":  # whose message names the file and every key in it
+        faults = [f"{_flag(name, flags)} {text}" for name, texts in error.fields.items() for text in texts]
+        first = f"invalid values: {'; '.join(faults)}"
+    else:
+        first = error.message
+    hint = _hint(error)
+    return [f"metawsm: {one_line(first)}", *([f"  {one_line(hint)}"] if hint else [])]
+
+
+def _flag(name: str, flags: Mapping[str, str]) -> str:
+    """The flag of a field, or the name of the field where there is no flag."""
+    known = {**SHARED_FLAGS, **flags}
+    return known.get(name) or known.get(name.replace("-", "_")) or name
+
+
+def _hint(error: MetawsmError) -> str:
+    """What to do about it, for errors whose message cannot know."""
+    if error.code in ("not_allowed", "unauthenticated"):
+        return (
+            "human and operator need the daemon's token: run from its folder, or set METAWSM_TOKEN_FILE to its"
+            " .metawsm/token"
+        )
+    if error.code == "stale_sequence":
+        return "somebody was faster; look with `metawsm.pyz forum thread` and repeat"
+    if error.code == "outcome_unknown" and error.details.get("command_id"):
+        return f"look with `metawsm.pyz forum command --command-id {error.details['command_id']}`"
+    if getattr(error, "status", 0) >= 500 and getattr(error, "correlation_id", ""):
+        return f"the daemon's log says more under correlation id {getattr(error, 'correlation_id', '')}"
+    return ""
+
+
+def usage_line(error: click.ClickException) -> str:
+    """A mistake in the command line, with where to read on."""
+    context = getattr(error, "ctx", None)
+    path = context.command_path if context is not None else "metawsm.pyz"
+    return f"metawsm: {one_line(error.format_message())} (see `{path} --help`)"

@@ -1,0 +1,104 @@
+"""`forum watch`: one line per event, for as long as one likes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import click
+
+from metawsm.cli.forum_reads import SCOPE, option, reading
+from metawsm.cli.output import note, print_json, say
+from metawsm.cli.session import Session
+from metawsm.cli.text import cut, one_line
+from metawsm.client.feed import State, follow
+
+PAGE = 500
+SUMMARY = 100
+
+
+@click.command()
+@reading(
+    *SCOPE,
+    option("--thread-id", "Only this thread."),
+    option("--cursor", "Start after this sequence. [default: now; with --once: 0]", type=click.IntRange(0)),
+    option("--once", "Print what is there and end.", is_flag=True),
+)
+def watch(session: Session, cursor: int | None, once: bool, **query: Any) -> None:
+    """Follow the events until interrupted; goes on by itself after the daemon was away.
+
+    \b
+    metawsm.pyz forum watch --ticket MET-1
+    metawsm.pyz forum watch --once --json
+    """
+    events = _stored(session, cursor or 0, query) if once else _live(session, cursor, query)
+    for event in events:
+        if session.as_json:
+            print_json(event, indent=None)
+        else:
+            say(line(event))
+
+
+def _stored(session: Session, cursor: int, query: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """Every event after the cursor that is there now."""
+    while True:
+        page = session.get("/forum/events", {**query, "cursor": cursor, "limit": PAGE})
+        yield from page["events"]
+        if page["next_cursor"] == cursor or len(page["events"]) < PAGE:
+            return
+        cursor = page["next_cursor"]
+
+
+def _live(session: Session, cursor: int | None, query: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """Every event after the cursor, now and later; what else the daemon says goes to stderr."""
+    for frame in follow(session.client, query, cursor, _Told()):
+        if frame.get("type") == "forum.events":
+            yield from frame.get("events", ())
+        elif frame.get("type") == "reset":
+            note(f"the daemon starts anew ({one_line(frame.get('reason', ''))}); following from its newest event")
+        elif frame.get("type") == "error":
+            note(f"the daemon says: {one_line(frame.get('message', ''))}")
+
+
+class _Told:
+    """Says once that the connection is lost, and once that it is back."""
+
+    def __init__(self) -> None:
+        self._lost = False
+
+    def __call__(self, state: State) -> None:
+        """Hear of a state of the feed."""
+        lost = state.name != "live"
+        if lost and not self._lost:
+            note(f"lost the daemon ({one_line(state.reason)}); trying again")
+        if self._lost and not lost:
+            note("connected again; nothing was missed")
+        self._lost = lost
+
+
+def line(event: Mapping[str, Any]) -> str:
+    """An event in one line: sequence, time, type, thread, scope, actor, and what it says."""
+    envelope = event.get("envelope", {})
+    scope = "/".join(str(envelope[name]) for name in ("ticket", "run_id", "agent_name") if envelope.get(name))
+    actor = ":".join(str(envelope[name]) for name in ("actor_type", "actor_name") if envelope.get(name))
+    head = (
+        f"#{event.get('sequence')} {str(envelope.get('occurred_at', ''))[11:19]} {envelope.get('event_type')}"
+        f" {envelope.get('thread_id', '')} {scope} {actor}"
+    )
+    return f"{one_line(head)}  {cut(one_line(summary(event.get('payload') or {})), SUMMARY)}".rstrip()
+
+
+def summary(payload: Mapping[str, Any]) -> str:
+    """What an event says, in a few words."""
+    signal = payload.get("signal")
+    if isinstance(signal, Mapping):
+        texts = (signal.get(name) for name in ("question", "answer", "summary", "done_criteria"))
+        return f"{signal.get('control_type')} {next(filter(None, texts), '')}"
+    if "to_state" in payload:
+        return f"{payload.get('from_state')} -> {payload['to_state']}"
+    if "to_priority" in payload:
+        return f"{payload.get('from_priority')} -> {payload['to_priority']}"
+    for name in ("title", "body", "to_assignee_name", "reason", "error"):
+        if payload.get(name):
+            return str(payload[name])
+    return ""

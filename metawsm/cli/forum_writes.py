@@ -1,0 +1,207 @@
+"""The verbs that change something: each follows from the spec of its command."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+from metawsm.bus.fields import Rule, rules_of
+from metawsm.bus.specs import Attribution, CommandSpec, Expectation, Flag
+from metawsm.cli.exit_codes import ExitCode
+from metawsm.cli.failures import Failure
+from metawsm.cli.output import note, print_json, say
+from metawsm.cli.session import Session, connected
+from metawsm.cli.text import one_line
+from metawsm.client.address import quote
+from metawsm.commands import ALL
+from metawsm.domain.errors import InvalidFields, MetawsmError
+
+ENVIRONMENT = {
+    "ticket": "METAWSM_TICKET",
+    "run_id": "METAWSM_RUN_ID",
+    "agent_name": "METAWSM_AGENT",
+    "actor_type": "METAWSM_ACTOR_TYPE",
+    "actor_name": "METAWSM_ACTOR_NAME",
+    "viewer_type": "METAWSM_ACTOR_TYPE",
+    "viewer_id": "METAWSM_ACTOR_NAME",
+}
+"""Which variable a field comes from when its flag is not given (contract, section 10)."""
+
+STDIN_LIMIT = 1024 * 1024
+KINDS: dict[str, Any] = {"integer": click.INT}
+
+
+def verbs() -> list[str]:
+    """The names of the verbs, in the order of the commands."""
+    return [spec.verb.name for spec in ALL]
+
+
+def write_verb(name: str) -> click.Command | None:
+    """The verb of a command, or None."""
+    for spec in ALL:
+        if spec.verb.name == name:
+            return _command(spec)
+    return None
+
+
+def _command(spec: CommandSpec) -> click.Command:
+    """A click command with an option for every flag of the spec and for what all commands share."""
+
+    def run(session: Session, wait: float | None, **values: Any) -> int:
+        return _send(spec, session, wait, values)
+
+    # connected() adds options to the function; click wants them on the command
+    callback = connected(run)
+    shared: list[click.Parameter] = list(reversed(callback.__dict__.pop("__click_params__")))
+    options: list[click.Parameter] = [_option(flag, spec) for flag in (*spec.verb.flags, *_shared(spec))]
+    wait = click.Option(["--wait"], type=click.FloatRange(0, 30), metavar="SECONDS", help=WAIT_HELP)
+    example = f"\b\nmetawsm.pyz forum {spec.verb.example}" if spec.verb.example else ""
+    return click.Command(
+        spec.verb.name,
+        params=[*options, wait, *shared],
+        callback=callback,
+        help=f"{spec.verb.help}\n\n{example}",
+        short_help=spec.verb.help,
+    )
+
+
+WAIT_HELP = "How long to wait for the outcome. [default: 5]"
+
+
+def _shared(spec: CommandSpec) -> list[Flag]:
+    """The flags that every command has: who acts, what it belongs to, and what is expected of the thread."""
+    taken = {flag.target for flag in spec.verb.flags}
+    parts = (Attribution, Expectation) if spec.loads else (Attribution,)
+    names = [name for part in parts for name in rules_of(part) if name not in taken]
+    defaults = {"actor_type": spec.verb.actor}
+    return [Flag(f"--{name.replace('_', '-')}", name, default=defaults.get(name)) for name in names]
+
+
+def _rule(flag: Flag, spec: CommandSpec) -> Rule | None:
+    """The rule of the field that a flag sets; None for members of a payload."""
+    for part in spec.parts:
+        if flag.target in rules_of(part):
+            return rules_of(part)[flag.target]
+    return None
+
+
+def _option(flag: Flag, spec: CommandSpec) -> click.Option:
+    """One flag as click has it. What a value may be is the daemon's to say, except for numbers."""
+    rule = _rule(flag, spec)
+    names = [flag.name, *(["--agent", "--agent-name"] if flag.target == "agent_name" else [])]
+    about = rule.about if rule else ""
+    choices = f" ({', '.join(rule.choices)})" if rule and rule.choices else ""
+    given: dict[str, Any] = {"default": flag.default} if flag.default and flag.target != "actor_type" else {}
+    return click.Option(
+        [*dict.fromkeys(names), _parameter(flag.target)],
+        required=flag.required,
+        type=KINDS.get(rule.kind if rule else "", click.STRING),
+        multiple=bool(rule and rule.kind == "texts"),
+        envvar=ENVIRONMENT.get(flag.target),
+        show_envvar=True,
+        help=f"{about}{choices}{_default_text(flag, spec)}{'; - reads stdin' if flag.stdin else ''}".lstrip("; "),
+        **given,
+    )
+
+
+def _default_text(flag: Flag, spec: CommandSpec) -> str:
+    """The default as the help shows it."""
+    default = flag.default or ("normal" if flag.target == "priority" and not flag.required else "")
+    if flag.target == "actor_type" and spec.verb.name == "signal":
+        default = f"{default}; operator for a guidance_answer"
+    return f"  [default: {default}]" if default else ""
+
+
+def _parameter(target: str) -> str:
+    """The name of the Python parameter for a field or a member of the payload."""
+    return target.replace(".", "__")
+
+
+def _send(spec: CommandSpec, session: Session, wait: float | None, values: Mapping[str, Any]) -> int:
+    """Send the command and tell what came of it."""
+    flags = {flag.target: flag.name for flag in (*spec.verb.flags, *_shared(spec))}
+    try:
+        body = _body(spec, values)
+        key = body.pop("command_id", None)
+        status, answer = session.client.call(
+            "POST", _path(spec, body), {"wait": wait}, body, {"Idempotency-Key": key} if key else None
+        )
+    except MetawsmError as error:
+        raise Failure(error, flags) from None
+    if session.as_json:
+        print_json(answer)
+    if status == 202:
+        return _queued(answer)
+    if not session.as_json:
+        say(_summary(answer))
+    return ExitCode.DONE
+
+
+def _body(spec: CommandSpec, values: Mapping[str, Any]) -> dict[str, Any]:
+    """The body that the flags describe: what was not given is left out, `-` is replaced by stdin."""
+    body: dict[str, Any] = {}
+    for flag in (*spec.verb.flags, *_shared(spec)):
+        value = values[_parameter(flag.target)]
+        if value is None or value == ():
+            continue
+        value = read_stdin(flag.name) if flag.stdin and value == "-" else value
+        member, _dot, inner = flag.target.partition(".")
+        if inner:
+            body.setdefault(member, {})[inner] = value
+        else:
+            body[member] = list(value) if isinstance(value, tuple) else value
+    body.setdefault("actor_type", _default_actor(spec, body))
+    return body
+
+
+def _default_actor(spec: CommandSpec, body: Mapping[str, Any]) -> str:
+    """Who acts when nobody is named; an answer to a guidance request is an operator's."""
+    if body.get("payload", {}).get("control_type") == "guidance_answer":
+        return "operator"
+    return spec.verb.actor
+
+
+def read_stdin(flag: str) -> str:
+    """All of stdin as a text, without the line end that a shell adds. Raises InvalidFields."""
+    data = sys.stdin.buffer.read(STDIN_LIMIT + 1)
+    if len(data) > STDIN_LIMIT:
+        raise InvalidFields(
+            f"{flag}: standard input is larger than {STDIN_LIMIT} bytes", fields={flag: ["is too large"]}
+        )
+    try:
+        return data.decode().removesuffix("\n")
+    except UnicodeDecodeError as error:
+        raise InvalidFields(f"{flag}: not UTF-8", fields={flag: [f"is not UTF-8 at byte {error.start}"]}) from None
+
+
+def _path(spec: CommandSpec, body: dict[str, Any]) -> str:
+    """The route, with the values that stand in it taken out of the body."""
+    in_path = [name for part in spec.parts for name, rule in rules_of(part).items() if rule.where == "path"]
+    return spec.path.format(**{name: quote(body.pop(name)) for name in in_path})
+
+
+def _queued(answer: Mapping[str, Any]) -> int:
+    """The command is kept and not yet handled: say how to look."""
+    command = answer.get("command", {})
+    note(
+        f"metawsm: accepted but still {one_line(command.get('status', 'queued'))}: command"
+        f" {one_line(command.get('id', ''))}"
+    )
+    note(f"  look with `metawsm.pyz forum command --command-id {one_line(command.get('id', ''))}`")
+    return ExitCode.QUEUED
+
+
+def _summary(answer: Mapping[str, Any]) -> str:
+    """What came of a write, in one line."""
+    thread = answer.get("thread")
+    if isinstance(thread, Mapping):
+        assignee = f", assigned to {thread['assignee_name']}" if thread.get("assignee_name") else ""
+        count = thread.get("posts_count", 0)
+        posts = f"{count} post{'' if count == 1 else 's'}"
+        facts = f"{thread.get('state')}, {thread.get('priority')}{assignee}, {posts}: {thread.get('title')}"
+        return f"{one_line(thread.get('thread_id'))}  {one_line(facts)}"
+    seen = answer.get("seen", {})
+    return f"{one_line(seen.get('thread_id'))}  seen up to #{seen.get('last_seen_event_sequence')}"

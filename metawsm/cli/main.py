@@ -1,0 +1,87 @@
+"""The command line: finds the command, runs it, and turns whatever happens into an exit code."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from types import FrameType
+from typing import NoReturn
+
+import click
+
+from metawsm.cli.exit_codes import ExitCode, exit_code
+from metawsm.cli.failures import Failure, lines, usage_line
+from metawsm.cli.lazy import LazyGroup
+from metawsm.cli.output import note, silence_stdout
+from metawsm.domain.errors import MetawsmError
+
+
+class Root(LazyGroup):
+    """The commands of metawsm."""
+
+    where = {
+        "serve": "metawsm.cli.serve:serve",
+        "forum": "metawsm.cli.forum:forum",
+        "policy-init": "metawsm.cli.policy_init:policy_init",
+        "version": "metawsm.cli.version:version",
+    }
+
+
+@click.command(cls=Root, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+def root() -> None:
+    """A durable forum in which agents ask and operators and humans answer.
+
+    Start the daemon with `metawsm.pyz serve`, then use `metawsm.pyz forum`.
+    """
+
+
+def main() -> NoReturn:
+    """Run the command line of this process and end it with the right exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr] # they are text files here
+    signal.signal(signal.SIGTERM, _stop)
+    sys.exit(run(sys.argv[1:]))
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    """End like an interrupt does; the daemon sets its own handler."""
+    raise SystemExit(128 + number)
+
+
+def run(arguments: list[str]) -> int:
+    """Run a command line and return its exit code. Errors become lines on stderr."""
+    try:
+        code = _invoke(arguments)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        silence_stdout()
+        return ExitCode.DONE
+    except (click.Abort, KeyboardInterrupt):
+        return ExitCode.INTERRUPTED
+    except click.exceptions.NoArgsIsHelpError as error:
+        note(error.format_message())
+        return ExitCode.USAGE
+    except click.ClickException as error:
+        note(usage_line(error))
+        return ExitCode.USAGE
+    except Failure as failure:
+        return _told(failure.error, lines(failure.error, failure.flags))
+    except MetawsmError as error:
+        return _told(error, lines(error, {}))
+    return code if isinstance(code, int) else ExitCode.DONE
+
+
+def _invoke(arguments: list[str]) -> object:
+    """Let click run the command; its own `main` would print a line of its own for interrupts and broken pipes."""
+    try:
+        with root.make_context("metawsm.pyz", list(arguments)) as context:
+            return root.invoke(context)
+    except click.exceptions.Exit as end:
+        return end.exit_code
+
+
+def _told(error: MetawsmError, texts: list[str]) -> int:
+    """Write the lines and return the exit code of the error."""
+    for text in texts:
+        note(text)
+    return exit_code(error)

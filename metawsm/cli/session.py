@@ -1,0 +1,55 @@
+"""What every verb that talks to the daemon shares: its address, the token, and the choice of JSON."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import click
+
+from metawsm.cli.output import note
+from metawsm.client.http import Client
+from metawsm.client.token import find_token
+
+DEFAULT_SERVER = "http://127.0.0.1:3001"
+
+
+class Session:
+    """One run of a verb. `as_json` says that stdout belongs to a program."""
+
+    def __init__(self, server: str, as_json: bool) -> None:
+        self.server = server
+        self.as_json = as_json
+
+    @functools.cached_property
+    def client(self) -> Client:
+        """The client, with the token that was found; token files that were passed over are noted."""
+        found = find_token(os.environ, os.getcwd())
+        for text in found.notes:
+            note(f"note: {text}")
+        return Client(self.server, found.token)
+
+    def get(self, path: str, query: Mapping[str, object] | None = None) -> dict[str, Any]:
+        """The JSON object that a read answers."""
+        return self.client.call("GET", path, query)[1]
+
+
+def server_option(**settings: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """The option --server; on the group and on each verb, so that it may stand before and after the verb."""
+    return click.option(
+        "--server", metavar="URL", help=f"Address of the daemon. [default: {DEFAULT_SERVER}]", **settings
+    )
+
+
+def connected(verb: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a verb the options --server and --json and hand it a Session as its first argument."""
+
+    @functools.wraps(verb)
+    def run(server: str | None, as_json: bool, **values: Any) -> Any:
+        group = click.get_current_context().find_object(str)
+        return verb(Session(server or group or DEFAULT_SERVER, as_json), **values)
+
+    with_json = click.option("--json", "as_json", is_flag=True, help="Print the daemon's JSON answer.")(run)
+    return server_option()(with_json)

@@ -1,0 +1,50 @@
+"""Text of agents made safe for a terminal, and measured as a terminal shows it."""
+
+from __future__ import annotations
+
+import re
+
+SEQUENCES = re.compile(
+    r"\x1b\[[0-?]*[ -/]*[@-~]"  # CSI: colours, cursor movements
+    r"|(?:\x1b[\]PX^_]|[\x90\x98\x9d-\x9f])[^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c)?"  # OSC, DCS, SOS, PM, APC
+    r"|\x9b[0-?]*[ -/]*[@-~]"  # CSI as one character
+    r"|\x1b[ -/]*[0-~]?"
+)
+BIDI = (0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A))
+DROPPED = {code: None for code in (*range(0x20), *range(0x7F, 0xA0), *BIDI) if chr(code) not in "\n\t"}
+SPACES = re.compile(r"[\s\u2028\u2029]+")
+
+
+def clean(text: object) -> str:
+    """A text without escape sequences, control and bidi characters; line ends and tabs stay."""
+    return SEQUENCES.sub("", str(text).replace("\r\n", "\n")).translate(DROPPED)
+
+
+def one_line(text: object) -> str:
+    """A clean text with every run of white space folded into one blank."""
+    return SPACES.sub(" ", clean(text)).strip()
+
+
+def width(text: str) -> int:
+    """Columns that a terminal needs: two for wide characters, none for combining ones."""
+    if text.isascii():
+        return len(text)
+    import unicodedata  # slow to load and seldom needed
+
+    return sum(
+        0 if unicodedata.combining(sign) else 2 if unicodedata.east_asian_width(sign) in "WF" else 1 for sign in text
+    )
+
+
+def cut(text: str, columns: int) -> str:
+    """The text in at most `columns` columns, with an ellipsis where something was cut off."""
+    if width(text) <= columns:
+        return text
+    while text and width(text) > columns - 1:
+        text = text[: min(len(text) - 1, columns)]
+    return f"{text}…" if columns > 0 else ""
+
+
+def pad(text: str, columns: int) -> str:
+    """The text filled up with blanks."""
+    return text + " " * (columns - width(text))

@@ -1,0 +1,91 @@
+"""Signal: a control signal of an agent's run, on the one control thread of (run, agent)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from attrs import frozen
+
+from metawsm.bus import fields
+from metawsm.bus.intake import Intake
+from metawsm.bus.specs import CommandSpec, Flag, Verb
+from metawsm.bus.work import Work
+from metawsm.domain import actions
+from metawsm.domain.errors import InvalidFields
+from metawsm.domain.signals import check_signal
+
+
+@frozen
+class Signal:
+    """Send a control signal."""
+
+    run_id: str = fields.name("the run", required=True)
+    ticket: str = fields.name("the ticket", required=True)
+    agent_name: str = fields.name("the agent", required=True)
+    payload: dict[str, Any] = fields.json_object(
+        "the signal: control_type guidance_request, guidance_answer, completion or validation, and its members",
+        required=True,
+    )
+
+
+def check(message: Signal) -> None:
+    """The payload's own rules (contract, section 7)."""
+    check_signal(message.payload, message.run_id, message.agent_name)
+
+
+def key(intake: Intake, message: Signal) -> str:
+    """The control thread of (run, agent), named now if this is its first signal."""
+    return intake.control_thread(message.run_id, message.agent_name, message.ticket)
+
+
+def handle(work: Work, message: Signal) -> Mapping[str, Any]:
+    """Open the control thread with the first signal, then record the signal and what follows from it."""
+    signal = check_signal(message.payload, message.run_id, message.agent_name)
+    thread_id = str(work.command.thread_id)
+    thread = work.find(thread_id)
+    if thread is not None and thread.ticket != message.ticket:
+        raise InvalidFields(
+            f"agent {message.agent_name} in {message.run_id} signals on ticket {thread.ticket}",
+            fields={"ticket": [f"must be {thread.ticket}, the ticket of control thread {thread_id}"]},
+        )
+    if thread is not None:
+        work.thread(thread_id)
+    else:
+        thread = _opened(work, message, signal)
+    return {"thread": work.view(work.record(thread, actions.signal(thread, work.actor, signal)))}
+
+
+def _opened(work: Work, message: Signal, signal: Mapping[str, Any]) -> Any:
+    actions.check_first_signal(work.actor, signal)
+    return work.record(None, [actions.open_control_thread(message.run_id, message.agent_name)])
+
+
+SPEC = CommandSpec(
+    name="signal",
+    message=Signal,
+    summary="Send a control signal on the control thread of (run, agent)",
+    path="/forum/control/signal",
+    key=key,
+    check=check,
+    handle=handle,
+    verb=Verb(
+        "signal",
+        "Send a control signal: ask for guidance, give it, report completion or validation.",
+        (
+            Flag("--run-id", "run_id", required=True),
+            Flag("--ticket", "ticket", required=True),
+            Flag("--agent-name", "agent_name", required=True),
+            Flag("--type", "payload.control_type", required=True),
+            Flag("--question", "payload.question", stdin=True),
+            Flag("--context", "payload.context"),
+            Flag("--answer", "payload.answer", stdin=True),
+            Flag("--answers", "payload.answers"),
+            Flag("--summary", "payload.summary"),
+            Flag("--status", "payload.status"),
+            Flag("--done-criteria", "payload.done_criteria"),
+        ),
+        actor="agent",
+        example='signal --run-id run-1 --ticket MET-1 --agent-name bob --type guidance_request --question "v1 or v2?"',
+    ),
+)

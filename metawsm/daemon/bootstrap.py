@@ -1,0 +1,223 @@
+"""The composition root: every part is made here and handed to those that need it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+from attrs import define
+
+from metawsm.bus.catalogue import Catalogue
+from metawsm.bus.dispatch import Dispatcher
+from metawsm.bus.ports import Db, Subscription
+from metawsm.bus.projecting import position
+from metawsm.bus.receive import Identity, Receiver
+from metawsm.bus.submit import Submitter
+from metawsm.bus.work import Queued, Tools
+from metawsm.commands import ALL as COMMANDS
+from metawsm.daemon.backlog import Backlog
+from metawsm.daemon.command_path import CommandPath
+from metawsm.daemon.identity import new_id
+from metawsm.daemon.lanes import Lanes
+from metawsm.daemon.options import Options
+from metawsm.daemon.projection_loop import ProjectionLoop
+from metawsm.daemon.publishing import publications
+from metawsm.daemon.read_models import ago, now
+from metawsm.daemon.redis_side import RedisSide
+from metawsm.daemon.refill import Refill
+from metawsm.daemon.relay import Relay
+from metawsm.daemon.tail import Tail, TailEvent
+from metawsm.daemon.waiting import QUEUED, Waiting
+from metawsm.domain.errors import MetawsmError
+from metawsm.messages.topics import Topics
+from metawsm.policy import Policy
+from metawsm.storage import log_reads
+from metawsm.storage.dead_letters import DeadLetterTable
+from metawsm.storage.errors import translate
+from metawsm.storage.event_log import EventLog
+from metawsm.storage.forum_store import ControlThreadTable, ForumStore
+from metawsm.storage.group_writer import GroupWriter
+from metawsm.storage.idempotency import IdempotencyKeys
+from metawsm.storage.outbox import Outbox
+from metawsm.storage.readers import Readers
+from metawsm.storage.reads import save_seen
+from metawsm.storage.rebuild import make_projector
+
+
+@define(eq=False)
+class Core:
+    """The parts of a running daemon that its loops and its API share."""
+
+    options: Options
+    policy: Policy
+    topics: Topics
+    identity: Identity
+    writer: GroupWriter
+    readers: Readers
+    outbox: Outbox
+    letters: DeadLetterTable
+    catalogue: Catalogue
+    waiting: Waiting
+    commands: CommandPath
+    lanes: Lanes
+    projections: ProjectionLoop
+    tail: Tail
+    relay: Relay
+    redis: RedisSide
+    subscriptions: tuple[Subscription, ...]
+
+
+def topics_of(policy: Policy) -> Topics:
+    """The topics as the policy names them."""
+    forum = policy.forum
+    prefixes = forum.topics
+    return Topics(prefixes.command_prefix, prefixes.event_prefix, prefixes.integration_prefix, forum.redis.stream)
+
+
+def build(options: Options, identity: Identity, writer: GroupWriter, readers: Readers, redis: RedisSide) -> Core:
+    """Make every part over an open, migrated database."""
+    return _Builder(options, identity, writer, readers, redis).core()
+
+
+class _Builder:
+    """Makes the parts in the order of their dependence; callbacks reach parts that are made later through `self`."""
+
+    def __init__(
+        self, options: Options, identity: Identity, writer: GroupWriter, readers: Readers, redis: RedisSide
+    ) -> None:
+        self.options, self.policy = options, options.loaded.policy
+        self.identity, self.writer, self.readers, self.redis = identity, writer, readers, redis
+        self.topics = topics_of(self.policy)
+        self.catalogue = Catalogue.of(COMMANDS)
+        self.outbox, self.letters = Outbox(), DeadLetterTable()
+        self.controls = ControlThreadTable()
+        self.store = ForumStore(EventLog(self.topics), save_seen)
+        self.tools = Tools(now, new_id, self.policy.forum.sla.escalation_minutes)
+        self.waiting = Waiting()
+        self.commands_group = [
+            Subscription(self.topics.command(spec.name), self.policy.forum.redis.group) for spec in self.catalogue.specs
+        ]
+        self.feed = Subscription(self.topics.feed, f"{self.policy.forum.redis.group}.projections", noack=True)
+
+    def core(self) -> Core:
+        head = self.readers.query(position)
+        self.waiting.projected = head
+        self.tail = Tail(self._tail_events, head)
+        self.lanes = self._lanes()
+        self.projections = self._projections()
+        self.relay = self._relay()
+        self.commands = self._commands()
+        return Core(
+            self.options, self.policy, self.topics, self.identity, self.writer, self.readers, self.outbox, self.letters,
+            self.catalogue, self.waiting, self.commands, self.lanes, self.projections, self.tail, self.relay, self.redis,
+            (*self.commands_group, self.feed),
+        )  # fmt: skip
+
+    def _lanes(self) -> Lanes:
+        receiver = Receiver(
+            self.catalogue, self.outbox, self.letters, self.store, self.controls, self.tools, self.topics, self.identity
+        )
+        trusted = self.policy.forum.redis.trusted_publishers
+        dispatcher = Dispatcher(self.catalogue, self.outbox, self.store, self.tools, trusted)
+        return Lanes(
+            self.writer,
+            receiver,
+            dispatcher,
+            self.letters,
+            partial(_translated, database=str(self.options.database)),
+            on_handled=lambda handled: self.commands.handled(handled),
+            on_failed=lambda command_id, outcome: self.commands.failed(command_id, outcome),
+            ack=lambda delivery: self.relay.ack(delivery),
+        )
+
+    def _projections(self) -> ProjectionLoop:
+        group, feed = self.feed.group, self.topics.feed
+        return ProjectionLoop(
+            self.writer, make_projector(), self.letters, group, feed, now, self._applied
+        )
+
+    def _applied(self, sequence: int) -> None:
+        self.waiting.projected_to(sequence)
+        self.tail.advance(sequence)
+
+    def _relay(self) -> Relay:
+        messages = partial(publications, feed=self.topics.feed, identity=self.identity)
+        refill = Refill(self.redis.transport, self._refill_start, self._refill_rows, messages)
+        return Relay(
+            self.redis.transport,
+            self.writer,
+            self.outbox,
+            Backlog(lambda *place: self._outbox_rows(refill, *place)),
+            self.identity,
+            self.commands_group,
+            self.feed,
+            now,
+            deliver=self.lanes.deliver,
+            prompt=self.projections.prompt,
+            in_flight=lambda: self.lanes.in_flight,
+            refill=refill,
+            on_connect=lambda: self._connect(refill),
+            on_lost=lambda _: self.waiting.release_all(QUEUED),
+        )
+
+    def _commands(self) -> CommandPath:
+        submitter = Submitter(self.outbox, IdempotencyKeys(), self.store, self.controls, self.tools, self.topics)
+        return CommandPath(
+            self.writer,
+            submitter,
+            self.waiting,
+            self.relay.publish,
+            lambda: self.relay.connected,
+            self.policy.forum.limits.outbox,
+        )
+
+    def _connect(self, refill: Refill) -> None:
+        """Before anything is published on a new connection: lease, groups, lost entries, own pending entries."""
+        self.redis.prepare()
+        transport = self.redis.transport
+        created = transport.ensure([*self.commands_group, self.feed])
+        self._mend(refill, created)
+        for subscription in self.commands_group:
+            self._redeliver(subscription)
+        self.relay.repeat_sent(self.readers.query(self.outbox.last_id))
+        self.projections.prompt()
+
+    def _mend(self, refill: Refill, created: Sequence[Subscription]) -> None:
+        """What was published into streams that are gone is published again."""
+        last, _, _ = self.redis.transport.last_entry_id(self.topics.feed).partition("-")
+        if any(each.topic == self.topics.feed for each in created) and int(last) < self.readers.query(self._published):
+            refill.begin()
+
+    def _published(self, db: Db) -> int:
+        """The newest sequence that was in the feed before."""
+        pending = next(iter(db.execute("SELECT min(sequence) FROM forum_outbox WHERE status = 'pending' AND kind = 'event'")))
+        return log_reads.head(db) if pending[0] is None else int(pending[0]) - 1
+
+    def _redeliver(self, subscription: Subscription) -> None:
+        after = "0"
+        while entries := self.redis.transport.pending(subscription, after):
+            for delivery in entries:
+                self.lanes.deliver(delivery)
+            after = entries[-1].entry_id
+
+    def _outbox_rows(self, refill: Refill, status: str, after: int, upto: int, limit: int) -> list[Queued]:
+        events = not refill.active  # the refill publishes them, in sequence order
+        return self.readers.query(lambda db: self.outbox.queued(db, status, after, upto, limit, events))
+
+    def _refill_start(self) -> int:
+        redis = self.policy.forum.redis
+        since = ago(redis.retention_hours * 3600)
+        return self.readers.query(lambda db: log_reads.before_window(db, since, redis.max_entries))
+
+    def _refill_rows(self, after: int, limit: int) -> list[Queued]:
+        return self.readers.query(lambda db: log_reads.to_publish(db, self.topics, after, limit))
+
+    def _tail_events(self, after: int, upto: int) -> list[TailEvent]:
+        return [TailEvent(*row) for row in self.readers.query(lambda db: log_reads.wire_range(db, after, upto))]
+
+
+def _translated(error: Exception, database: str) -> MetawsmError | None:
+    told = translate(error, database)
+    return told if isinstance(told, MetawsmError) else None
+
+

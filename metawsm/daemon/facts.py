@@ -1,0 +1,175 @@
+"""What health and debug say: the state of every part, in the names of the contract."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+from attrs import asdict, define
+
+from metawsm.api.exchange import Answer, Request, number
+from metawsm.bus.ports import Db, Subscription
+from metawsm.daemon.command_path import CommandPath
+from metawsm.daemon.lanes import Lanes
+from metawsm.daemon.projection_loop import ProjectionLoop
+from metawsm.daemon.redis_side import RedisSide
+from metawsm.daemon.relay import Relay
+from metawsm.daemon.supervisor import Supervisor
+from metawsm.daemon.tail import Tail
+from metawsm.domain.errors import Unavailable
+from metawsm.policy import Policy
+from metawsm.storage.dead_letters import DeadLetterTable
+from metawsm.storage.group_writer import GroupWriter
+from metawsm.storage.outbox import Outbox
+from metawsm.storage.readers import Readers
+from metawsm.streams.transport import RedisTransport
+
+LAG_LIMIT = 1000  # events the projections may be behind before health says degraded
+
+
+@define(eq=False)
+class Facts:
+    """Everything health looks at; reads only what costs little."""
+
+    policy: Policy
+    started_at: str
+    now: Callable[[], str]
+    writer: GroupWriter
+    readers: Readers
+    outbox: Outbox
+    letters: DeadLetterTable
+    relay: Relay
+    lanes: Lanes
+    projections: ProjectionLoop
+    tail: Tail
+    redis: RedisSide
+    supervisor: Supervisor
+    commands: CommandPath
+    subscriptions: tuple[Subscription, ...]
+    open_connections: Callable[[], int]
+    open_streams: Callable[[], int]
+    debug_rows: Callable[[Db, dict[str, str], int], dict[str, Any]]
+
+    def health(self, request: Request) -> Answer:
+        """GET /health: `ok`, `attention` (200) or `degraded` (503)."""
+        request.only()
+        components = self._components()
+        bus = self._bus()
+        states = [part["status"] for part in components.values()]
+        status = "degraded" if "degraded" in states else "attention" if "attention" in states else "ok"
+        body = {
+            "status": status,
+            "started_at": self.started_at,
+            "now": self.now(),
+            "worker": self._worker(),
+            "outbox": self._outbox(),
+            "forum_bus": bus,
+            "components": components,
+        }
+        return Answer(503 if status == "degraded" else 200, body)
+
+    def debug(self, request: Request) -> Answer:
+        """GET /forum/debug."""
+        query = request.only("ticket", "run_id", "limit")
+        limit = number(query, "limit", 50, 500)
+        rows = self.readers.slow(lambda db: self.debug_rows(db, query, limit))
+        shown = {"generated_at": self.now(), "outbox": self._outbox(), **rows, "bus": self._bus_details()}
+        return Answer(200, {"debug": shown})
+
+    def livez(self, _: Request) -> Answer:
+        """GET /livez: the process answers."""
+        return Answer(200, {"status": "alive"})
+
+    def readyz(self, _: Request) -> Answer:
+        """GET /readyz: requests are accepted and reads are answered."""
+        self.readers.query(lambda db: list(db.execute("SELECT 1")))
+        return Answer(200, {"status": "ready"})
+
+    def _components(self) -> dict[str, Any]:
+        broken = self.supervisor.broken()
+        return {
+            "database": self._guarded(self._database),
+            "redis": self._redis(),
+            "commands": {"status": "ok", "handled": self.lanes.handled, "in_flight": self.lanes.in_flight},
+            "projections": self._projections(),
+            "dead_letters": self._guarded(self._dead_letters),
+            "loops": {"status": "degraded" if broken else "ok"} | ({"broken": broken} if broken else {}),
+            "http": {"status": "ok", "connections": self.open_connections(), "streams": self.open_streams()},
+        }
+
+    def _guarded(self, look: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        try:
+            return look()
+        except Unavailable as error:
+            return {"status": "degraded", "error": error.message}
+
+    def _database(self) -> dict[str, Any]:
+        self.readers.query(lambda db: list(db.execute("SELECT 1")))
+        stats = self.writer.stats()
+        return {"status": "ok", "writer": asdict(stats)}
+
+    def _redis(self) -> dict[str, Any]:
+        shown: dict[str, Any] = {"kind": self.redis.choice.kind.value, "reason": self.redis.choice.reason}
+        if not self.relay.connected:
+            return {"status": "degraded", "error": self.relay.fault, **shown}
+        if self.relay.refused:
+            return {"status": "degraded", "error": "Redis refuses messages", "refused": dict(self.relay.refused), **shown}
+        return {"status": "ok", **shown}
+
+    def _projections(self) -> dict[str, Any]:
+        shown: dict[str, Any] = {"status": "ok", "applied_sequence": self.tail.head}
+        if self.projections.fault is not None:
+            return shown | {"status": "degraded", "error": self.projections.fault}
+        return shown
+
+    def _dead_letters(self) -> dict[str, Any]:
+        count = self.readers.query(self.letters.count_open)
+        return {"status": "attention" if count else "ok", "open": count}
+
+    def _worker(self) -> dict[str, Any]:
+        loops = self.supervisor.facts()
+        return {"running": all(loop["running"] for loop in loops.values()), "loops": loops}
+
+    def _outbox(self) -> dict[str, Any]:
+        def look(db: Db) -> dict[str, Any]:
+            counts = self.outbox.counts(db)
+            oldest = self.outbox.oldest(db, "pending")
+            shown: dict[str, Any] = {
+                "pending_count": counts["pending"],
+                "processing_count": counts["sent"],
+                "failed_count": counts["failed"],
+                "oldest_pending_age_seconds": _age(oldest),
+            }
+            return shown | ({"oldest_pending_at": oldest} if oldest else {})
+
+        return self.readers.query(look)
+
+    def _bus(self) -> dict[str, Any]:
+        if self.relay.connected:
+            return {"healthy": True}
+        return {"healthy": False, "error": self.relay.fault or "not connected"}
+
+    def _bus_details(self) -> dict[str, Any]:
+        redis = self.policy.forum.redis
+        topics: list[dict[str, Any]] = []
+        if self.relay.connected and isinstance(self.redis.transport, RedisTransport):
+            try:
+                topics = [asdict(info) for info in self.redis.transport.inspect(self.subscriptions)]
+            except Unavailable:
+                topics = []
+        return {
+            "running": self._worker()["running"],
+            **self._bus(),
+            "redis_url": self.redis.transport.shown_url,
+            "stream_name": redis.stream,
+            "consumer_group": redis.group,
+            "consumer_name": redis.consumer,
+            "topics": topics,
+        }
+
+
+def _age(at: str | None) -> float:
+    if at is None:
+        return 0.0
+    return round((datetime.now(UTC) - datetime.fromisoformat(at)).total_seconds(), 3)

@@ -1,0 +1,174 @@
+"""The command consumer: deliveries become writer jobs, a thread's commands run in outbox order, failures are retried.
+
+The four outcomes (design, invariant 5) are told apart here and nowhere else.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import traceback
+from collections.abc import Callable
+from functools import partial
+
+import gevent
+from attrs import evolve, frozen
+
+from metawsm.bus import ports
+from metawsm.bus.dispatch import CommandRow, Dispatcher, Handled, HandlerBug, Outcome, Rows
+from metawsm.bus.ports import Db, Delivery, Writer
+from metawsm.bus.receive import DeadLetters, Receiver, letter_of
+from metawsm.domain.errors import Conflict, MetawsmError, Unavailable
+
+ATTEMPTS = 3
+PAUSES = (0.1, 0.6)  # seconds before the second and third attempt: all three within two seconds
+LONGEST_PAUSE = 1.0  # seconds between attempts while a part is unavailable
+log = logging.getLogger("metawsm.commands")
+
+
+@frozen
+class Taken:
+    """What a job made of a delivery: a handled row, or nothing. `more`: older rows of the thread went first."""
+
+    handled: Handled | None = None
+    more: bool = False
+    held: str | None = None
+
+
+class Lanes:
+    """Runs commands. `translate` turns a driver's exception into Unavailable, or gives None for a bug."""
+
+    def __init__(
+        self,
+        writer: Writer,
+        receiver: Receiver,
+        dispatcher: Dispatcher,
+        letters: DeadLetters,
+        translate: Callable[[Exception], MetawsmError | None],
+        on_handled: Callable[[Handled], None],
+        on_failed: Callable[[str, Outcome], None],
+        ack: Callable[[Delivery], None],
+    ) -> None:
+        self._writer = writer
+        self._receiver = receiver
+        self._dispatcher = dispatcher
+        self._rows: Rows = dispatcher.rows
+        self._letters = letters
+        self._translate = translate
+        self._on_handled = on_handled
+        self._on_failed = on_failed
+        self._ack = ack
+        self._held: dict[str, list[Delivery]] = {}
+        self._attempts: dict[str, int] = {}
+        self._pause = 0.05
+        self.in_flight = 0
+        self.handled = 0
+        self.buried = 0
+
+    def deliver(self, delivery: Delivery) -> None:
+        """Take an entry from a command stream; it is acked when nothing remains to be done for it."""
+        self.in_flight += 1
+        self._submit(delivery)
+
+    def _submit(self, delivery: Delivery) -> None:
+        self._writer.enqueue(partial(self._take, delivery=delivery), partial(self._taken, delivery))
+
+    def _take(self, db: Db, delivery: Delivery) -> Taken:
+        row = self._receiver.receive(db, delivery)
+        if row is None:
+            return Taken()
+        if row.key in self._held:
+            return Taken(held=row.key)
+        head = self._rows.head(db, row.key, row.id)
+        if head is None:
+            return Taken()
+        return Taken(self._dispatcher.execute(db, head), more=head.id < row.id)
+
+    def _taken(self, delivery: Delivery, outcome: ports.Outcome) -> None:
+        if outcome.error is not None:
+            self._failed(delivery, outcome.error)
+            return
+        self._pause = 0.05
+        taken: Taken = outcome.value
+        if taken.held is not None:
+            self._park(taken.held, delivery)
+            return
+        if taken.handled is not None:
+            self.handled += 1
+            self._attempts.pop(taken.handled.row.message_id, None)
+            self._on_handled(taken.handled)
+        if taken.more:
+            self._submit(delivery)
+        else:
+            self._finish(delivery)
+
+    def _finish(self, delivery: Delivery) -> None:
+        self.in_flight -= 1
+        self._ack(delivery)
+
+    def _park(self, key: str, delivery: Delivery) -> None:
+        if key in self._held:
+            self._held[key].append(delivery)
+        else:  # released between the job and its report
+            self._submit(delivery)
+
+    def _failed(self, delivery: Delivery, error: Exception) -> None:
+        cause = error.cause if isinstance(error, HandlerBug) else error
+        known = cause if isinstance(cause, MetawsmError) else self._translate(cause)
+        if isinstance(known, Conflict):
+            self._submit(delivery)
+        elif isinstance(known, Unavailable) or not isinstance(error, HandlerBug):
+            self._later(delivery, error)
+        else:
+            self._retry(delivery, error)
+
+    def _later(self, delivery: Delivery, error: Exception) -> None:
+        """A part is away: the same delivery again after a growing pause with jitter; nothing is acked."""
+        log.warning("command delivery %s postponed: %s", delivery.entry_id, error)
+        gevent.spawn_later(self._pause * random.uniform(0.5, 1.5), self._submit, delivery)
+        self._pause = min(self._pause * 2, LONGEST_PAUSE)
+
+    def _retry(self, delivery: Delivery, bug: HandlerBug) -> None:
+        row = bug.row
+        attempt = self._attempts[row.message_id] = self._attempts.get(row.message_id, 0) + 1
+        log.error("attempt %d of %s %s failed: %r", attempt, bug.handler, row.message_id, bug.cause)
+        self._held.setdefault(row.key, []).append(delivery)
+        if attempt < ATTEMPTS:
+            gevent.spawn_later(PAUSES[attempt - 1], self._release, row.key)
+        else:
+            self._writer.enqueue(partial(self._bury, delivery=delivery, bug=bug), partial(self._buried, delivery, bug))
+
+    def _release(self, key: str) -> None:
+        for delivery in self._held.pop(key, ()):
+            self._submit(delivery)
+
+    def _bury(self, db: Db, delivery: Delivery, bug: HandlerBug) -> None:
+        """The failing row leaves its lane; the delivery goes on for the rows behind it."""
+        self._receiver.receive(db, delivery)  # an external command's row was rolled back with the failure
+        row: CommandRow = self._rows.find(db, bug.row.message_id) or bug.row
+        now = self._dispatcher.tools.now()
+        text = "".join(traceback.format_exception(bug.cause))
+        self._rows.fail(db, row.id, repr(bug.cause), now)
+        letter = letter_of(delivery, "handler_failed", bug.handler, repr(bug.cause), now)
+        self._letters.insert(
+            db,
+            evolve(
+                letter,
+                traceback=text,
+                attempts=ATTEMPTS,
+                message_id=row.message_id,
+                payload=row.text.encode(),
+                topic=row.topic,
+            ),
+        )
+
+    def _buried(self, delivery: Delivery, bug: HandlerBug, outcome: ports.Outcome) -> None:
+        if outcome.error is not None:
+            log.error("dead letter for %s could not be stored: %s", bug.row.message_id, outcome.error)
+            gevent.spawn_later(LONGEST_PAUSE, self._release, bug.row.key)
+            return
+        self.buried += 1
+        self._attempts.pop(bug.row.message_id, None)
+        told = f"the command failed {ATTEMPTS} times and is in the dead letters: {bug.cause!r}"
+        self._on_failed(bug.row.message_id, Outcome("failed", code="internal", message=told))
+        self._release(bug.row.key)

@@ -1,0 +1,44 @@
+"""The endpoints that are made of daemon parts: documents and rebuild."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from metawsm.api.app import Pages
+from metawsm.api.documents import asyncapi, openapi
+from metawsm.api.exchange import Answer, Request
+from metawsm.bus.catalogue import Catalogue
+from metawsm.daemon.facts import Facts
+from metawsm.messages.topics import Topics
+
+
+class RebuildPort(Protocol):
+    """The rebuild of the read models."""
+
+    def begin(self) -> None:
+        """Start one unless one runs."""
+        ...
+
+    def facts(self) -> dict[str, Any]:
+        """How far it is."""
+        ...
+
+
+def pages(catalogue: Catalogue, topics: Topics, facts: Facts, rebuild: RebuildPort) -> Pages:
+    """All of them; the documents are made once."""
+    open_api, async_api = openapi(catalogue), asyncapi(catalogue, topics)
+
+    def begin(request: Request) -> Answer:
+        rebuild.begin()
+        return Answer(202, {"rebuild": rebuild.facts()})
+
+    return Pages(
+        health=facts.health,
+        debug=facts.debug,
+        livez=facts.livez,
+        readyz=facts.readyz,
+        openapi=lambda _: Answer(200, open_api),
+        asyncapi=lambda _: Answer(200, async_api),
+        rebuild=begin,
+        rebuild_state=lambda _: Answer(200, {"rebuild": rebuild.facts()}),
+    )

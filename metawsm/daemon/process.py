@@ -1,0 +1,149 @@
+"""The running daemon: opens what it needs, starts the loops, waits for a signal, ends in order."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import os
+import signal
+import sys
+from contextlib import ExitStack
+
+import gevent
+from gevent.event import Event
+
+from metawsm.api.http_server import HttpServer
+from metawsm.bus.receive import Identity
+from metawsm.daemon.bootstrap import Core, build
+from metawsm.daemon.facts import Facts
+from metawsm.daemon.identity import new_id
+from metawsm.daemon.options import Options
+from metawsm.daemon.read_models import now
+from metawsm.daemon.redis_side import RedisSide
+from metawsm.daemon.rebuilding import Rebuilding
+from metawsm.daemon.supervisor import Supervisor
+from metawsm.daemon.systemd import Notifier
+from metawsm.daemon.ticker import Ticker
+from metawsm.daemon.token import read_or_create
+from metawsm.daemon.web import http_server
+from metawsm.domain.errors import Refused
+from metawsm.storage import lock as instance_lock
+from metawsm.storage import meta
+from metawsm.storage.choose import make_writer
+from metawsm.storage.connection import open_writer
+from metawsm.storage.group_writer import GroupWriter
+from metawsm.storage.maintenance import Maintenance
+from metawsm.storage.migrations import migrate
+from metawsm.storage.readers import Readers
+from metawsm.storage.schema_steps import STEPS
+
+log = logging.getLogger("metawsm")
+
+
+class Process:
+    """One daemon. `run` returns after an orderly end."""
+
+    def __init__(self, options: Options) -> None:
+        self._options = options
+        self._stop = Event()
+        self._fatal: Refused | None = None
+        self._supervisor = Supervisor()
+        self._notifier = Notifier.of(os.environ)
+        self._started_at = now()
+
+    def run(self) -> None:
+        """Start, serve, stop. Raises what keeps the daemon from starting."""
+        _log_to_stderr()
+        for warning in self._options.loaded.warnings:
+            log.warning("%s", warning)
+        with ExitStack() as open_parts:
+            self._start(open_parts)
+            self._stop.wait()
+            log.info("stopping")
+            self._notifier.stopping()
+        log.info("stopped")
+        if self._fatal is not None:
+            raise self._fatal
+
+    def _start(self, parts: ExitStack) -> None:
+        gevent.signal_handler(signal.SIGTERM, self._stop.set)
+        gevent.signal_handler(signal.SIGINT, self._stop.set)
+        lock = self._lock(parts)
+        writer, identity = self._database(parts)
+        readers = Readers(self._options.database)
+        parts.callback(readers.close)
+        policy = self._options.loaded.policy
+        redis = RedisSide(policy, self._options.folder, self._options.database, identity, new_id("inst"))
+        parts.callback(redis.close)
+        core = build(self._options, identity, writer, readers, redis)
+        rebuilding = Rebuilding(writer)
+        rebuilding.bring_up_to_date()
+        server = self._web(core, rebuilding)
+        self._loops(core, rebuilding, parts)
+        server.start()
+        parts.callback(server.stop, self._options.shutdown_timeout)
+        lock.note(self._holder(server.address))
+        self._announce(server.address, redis)
+
+    def _lock(self, parts: ExitStack) -> instance_lock.InstanceLock:
+        lock = instance_lock.acquire(self._options.database, self._holder(self._options.address))
+        parts.callback(lock.release)
+        return lock
+
+    def _holder(self, address: tuple[str, int]) -> instance_lock.Holder:
+        return instance_lock.Holder(os.getpid(), f"{address[0]}:{address[1]}", self._started_at)
+
+    def _database(self, parts: ExitStack) -> tuple[GroupWriter, Identity]:
+        connection = open_writer(self._options.database)
+        for version in migrate(connection, STEPS):
+            log.info("database brought to schema version %d", version)
+        writer = make_writer(self._options.database, connection=connection)
+        parts.callback(writer.close)
+        maintenance = Maintenance(writer)
+        maintenance.extend()
+        parts.callback(maintenance.close)
+        fresh = new_id("db")
+        return writer, writer.run(lambda db: meta.identify(db, fresh))
+
+    def _web(self, core: Core, rebuilding: Rebuilding) -> HttpServer:
+        token = read_or_create(self._options.folder / "token")
+        return http_server(core, token, self._started_at, self._supervisor, rebuilding)
+
+    def _loops(self, core: Core, rebuilding: Rebuilding, parts: ExitStack) -> None:
+        start = self._supervisor.start
+        start("relay", lambda: self._relay(core))
+        start("listener", core.relay.listen)
+        start("lease", core.redis.renew)
+        start("ticker", Ticker(core).run)
+        start("rebuild", rebuilding.run)
+        if self._notifier.watchdog_seconds:
+            start("watchdog", self._watch)
+        parts.callback(self._supervisor.stop)
+
+    def _relay(self, core: Core) -> None:
+        """A namespace of another database stops a daemon that has just started; later it only degrades it."""
+        try:
+            core.relay.run()
+        except Refused as error:
+            self._fatal = error
+            self._stop.set()
+
+    def _watch(self) -> None:
+        while True:
+            self._notifier.alive()
+            gevent.sleep((self._notifier.watchdog_seconds or 10.0) / 3)
+
+    def _announce(self, address: tuple[str, int], redis: RedisSide) -> None:
+        gc.collect()
+        gc.freeze()  # what lives as long as the process need not be looked at again
+        where = f"http://{address[0]}:{address[1]}"
+        log.info("serving %s, database %s, %s", where, self._options.database, redis.choice.reason)
+        self._notifier.ready(f"serving {where}")
+
+
+def _log_to_stderr() -> None:
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(logging.INFO)

@@ -1,0 +1,103 @@
+"""The event consumer of the read models: one writer job after the other until the log's end is reached."""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from collections.abc import Callable
+from functools import partial
+
+import gevent
+
+from metawsm.bus import ports
+from metawsm.bus.ports import Db, Writer
+from metawsm.bus.projecting import Applied, ProjectionFailed, Projector
+from metawsm.bus.receive import DeadLetter, DeadLetters
+
+ATTEMPTS = 3
+PAUSE = 0.3  # seconds between attempts
+log = logging.getLogger("metawsm.projections")
+
+
+class ProjectionLoop:
+    """Applies events whenever prompted. `on_applied` hears the newest sequence that every read model holds."""
+
+    def __init__(
+        self,
+        writer: Writer,
+        projector: Projector,
+        letters: DeadLetters,
+        group: str,
+        feed: str,
+        now: Callable[[], str],
+        on_applied: Callable[[int], None],
+    ) -> None:
+        self._writer = writer
+        self._projector = projector
+        self._letters = letters
+        self._group = group
+        self._feed = feed
+        self._now = now
+        self._on_applied = on_applied
+        self._running = False
+        self._again = False
+        self._attempts: dict[tuple[str, int], int] = {}
+        self._skip: frozenset[tuple[str, int]] = frozenset()
+        self.fault: str | None = None
+
+    def prompt(self) -> None:
+        """There may be new events; never waits."""
+        if self._running:
+            self._again = True
+            return
+        self._running = True
+        self._writer.enqueue(self._apply, self._applied)
+
+    def _apply(self, db: Db) -> Applied:
+        return self._projector.apply_next(db, self._now(), skip=self._skip)
+
+    def _applied(self, outcome: ports.Outcome) -> None:
+        self._running = False
+        if outcome.error is not None:
+            self._failed(outcome.error)
+            return
+        self.fault = None
+        applied: Applied = outcome.value
+        if applied.last:
+            self._on_applied(applied.last)
+        if applied.more or self._again:
+            self._again = False
+            self.prompt()
+
+    def _failed(self, error: Exception) -> None:
+        self.fault = str(error)
+        if isinstance(error, ProjectionFailed):
+            place = (error.projection, error.sequence)
+            self._attempts[place] = self._attempts.get(place, 0) + 1
+            log.error("attempt %d: %s", self._attempts[place], error)
+            if self._attempts[place] >= ATTEMPTS:
+                self._bury(error)
+                return
+        else:
+            log.warning("projections wait: %s", error)
+        gevent.spawn_later(PAUSE, self.prompt)
+
+    def _bury(self, error: ProjectionFailed) -> None:
+        """The event is skipped for this one read model, and the dead letters say so; a rebuild mends it."""
+        letter = DeadLetter(
+            reason="projection_failed",
+            handler=error.projection,
+            group=f"{self._group}.{error.projection}",
+            topic=self._feed,
+            entry_id=f"{error.sequence}-0",
+            failed_at=self._now(),
+            attempts=ATTEMPTS,
+            error=repr(error.cause),
+            traceback="".join(traceback.format_exception(error.cause)),
+            message_id=error.event_id,
+        )
+        self._skip |= {(error.projection, error.sequence)}
+        self._writer.enqueue(partial(self._insert, letter=letter), lambda _: self.prompt())
+
+    def _insert(self, db: Db, letter: DeadLetter) -> None:
+        self._letters.insert(db, letter)

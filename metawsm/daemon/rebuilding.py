@@ -1,0 +1,90 @@
+"""Making the read models anew while serving: one rebuild at a time, in short writer jobs."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import gevent
+from gevent.event import Event
+
+from metawsm.bus.ports import Writer
+from metawsm.bus.projecting import ProjectionFailed
+from metawsm.daemon.read_models import now
+from metawsm.domain.errors import Unavailable
+from metawsm.storage.rebuild import Progress, Rebuild, prepare
+
+ATTEMPTS = 3
+PAUSE = 0.5  # seconds after a step that could not be stored
+log = logging.getLogger("metawsm.rebuild")
+
+
+class Rebuilding:
+    """The rebuild of this daemon. `begin` asks for one; `run` is the loop that does it."""
+
+    def __init__(self, writer: Writer) -> None:
+        self._writer = writer
+        self._rebuild = Rebuild(now)
+        self._wanted = Event()
+        self._failures: dict[tuple[str, int], int] = {}
+        self._progress = Progress(0, 0, finished=True)
+        self._started_at: str | None = None
+        self._finished_at: str | None = None
+
+    def bring_up_to_date(self) -> None:
+        """At the start: make the tables of a new database, or rebuild those of another version before serving."""
+        outdated = self._writer.run(lambda db: prepare(db, now()))
+        if outdated:
+            log.info("the read models are of another version and are made anew before serving")
+            self._writer.run(self._rebuild.start)
+            self._work()
+        elif self._writer.run(self._rebuild.is_running):
+            self._wanted.set()
+
+    def begin(self) -> None:
+        """Start a rebuild unless one runs."""
+        if self._progress.finished and not self._wanted.is_set():
+            self._writer.run(self._rebuild.start)
+            self._progress = Progress(0, 0)
+            self._started_at, self._finished_at = now(), None
+            self._wanted.set()
+
+    def facts(self) -> dict[str, Any]:
+        """How far it is: events done of all."""
+        shown: dict[str, Any] = {
+            "running": not self._progress.finished,
+            "done": self._progress.done,
+            "total": self._progress.total,
+            "started_at": self._started_at,
+            "finished_at": self._finished_at,
+        }
+        return {name: value for name, value in shown.items() if value is not None}
+
+    def run(self) -> None:
+        """The loop; ends only by being killed."""
+        while True:
+            self._wanted.wait()
+            self._work()
+            self._wanted.clear()
+
+    def _work(self) -> None:
+        self._started_at = self._started_at or now()
+        self._progress = Progress(0, 0)
+        while not self._progress.finished:
+            self._step()
+            gevent.sleep(0)  # requests come first
+        self._finished_at = now()
+        log.info("the read models were made anew from %d events", self._progress.total)
+
+    def _step(self) -> None:
+        try:
+            self._progress = self._writer.run(self._rebuild.step)
+        except ProjectionFailed as error:
+            place = (error.projection, error.sequence)
+            self._failures[place] = self._failures.get(place, 0) + 1
+            log.error("%s", error)
+            if self._failures[place] >= ATTEMPTS:
+                self._rebuild.leave_out(*place)
+        except Unavailable as error:
+            log.warning("rebuild postponed: %s", error)
+            gevent.sleep(PAUSE)

@@ -1,0 +1,126 @@
+"""The Redis of this daemon: which one it is, the bundled server's life, and the lease on the namespace."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+from collections.abc import Sequence
+from pathlib import Path
+
+import gevent
+
+from metawsm.bus.ports import Ack, Delivery, Exchange, Publication, Subscription
+from metawsm.bus.receive import Identity
+from metawsm.domain.errors import Refused, Unavailable
+from metawsm.policy import Policy
+from metawsm.streams.bundled import BundledServer
+from metawsm.streams.choice import Choice, Kind, choose
+from metawsm.streams.lease import LEASE_SECONDS, Lease, Owner
+from metawsm.streams.transport import RedisTransport
+
+DEFAULT_URL = "redis://127.0.0.1:6379/0"
+log = logging.getLogger("metawsm.redis")
+
+
+class NoTransport:
+    """The transport of a daemon whose policy names no Redis: everything waits in the outbox."""
+
+    shown_url = ""
+
+    def __init__(self, reason: str) -> None:
+        self._reason = reason
+
+    def exchange(
+        self, publications: Sequence[Publication], acks: Sequence[Ack], reads: Sequence[Subscription]
+    ) -> Exchange:
+        """Not possible."""
+        raise Unavailable(self._reason)
+
+    def listen(self, reads: Sequence[Subscription], block_seconds: float) -> Sequence[Delivery]:
+        """Not possible."""
+        raise Unavailable(self._reason)
+
+    def pending(self, read: Subscription, after: str = "0") -> Sequence[Delivery]:
+        """Not possible."""
+        raise Unavailable(self._reason)
+
+    def ensure(self, reads: Sequence[Subscription]) -> Sequence[Subscription]:
+        """Not possible."""
+        raise Unavailable(self._reason)
+
+    def last_entry_id(self, topic: str) -> str:
+        """Not possible."""
+        raise Unavailable(self._reason)
+
+
+class RedisSide:
+    """Holds the choice and keeps it usable. `folder` is the database's folder; `created` hears of recreated groups."""
+
+    def __init__(self, policy: Policy, folder: Path, database: Path, identity: Identity, instance_id: str) -> None:
+        redis = policy.forum.redis
+        self.choice: Choice = choose(redis.url, DEFAULT_URL)
+        self.bundled: BundledServer | None = None
+        if self.choice.kind is Kind.BUNDLED:
+            self.bundled = BundledServer(folder, identity.database_id)
+        self.url = self.bundled.url if self.bundled else self.choice.url
+        self.recreated: list[Subscription] = []
+        self.refused: str | None = None
+        self.transport: RedisTransport | NoTransport = (
+            NoTransport(self.choice.reason)
+            if self.choice.kind is Kind.NONE
+            else RedisTransport(self.url, redis.consumer, self.recreated.extend)
+        )
+        owner = Owner(identity.database_id, str(database.resolve()), instance_id, socket.gethostname(), os.getpid())
+        self._lease = Lease(self.url, redis.stream, owner) if self.url else None
+        self._held = False
+        log.info("using %s", self.choice.reason)
+
+    def prepare(self) -> None:
+        """Make the server usable: start the bundled one if it is not alive, take the namespace.
+
+        Raises Unavailable when it cannot be used now, Refused when the namespace is another database's.
+        """
+        if self.refused is not None:
+            raise Unavailable(self.refused)
+        if self.bundled is not None and not self.bundled.is_alive():
+            self.bundled.start()
+            log.info("bundled Redis server started, data in %s", self.bundled.log_path.parent)
+        if self._lease is not None:
+            self._take()
+
+    def renew(self) -> None:
+        """The loop that keeps the lease; ends only by being killed."""
+        while True:
+            gevent.sleep(LEASE_SECONDS / 3)
+            if self._held and self._lease is not None:
+                try:
+                    self._lease.renew()
+                except Unavailable:
+                    continue  # the relay notices, and takes it again on connecting
+                except Refused as error:
+                    self.refused = error.message
+                    log.error("%s", error.message)
+
+    def close(self) -> None:
+        """Give the namespace back and stop the server that we started."""
+        if self._lease is not None and self._held:
+            try:
+                self._lease.release()
+            except Unavailable:
+                pass  # it runs out by itself
+        if isinstance(self.transport, RedisTransport):
+            self.transport.close()
+        if self.bundled is not None:
+            self.bundled.stop()
+
+    def _take(self) -> None:
+        if self._lease is None:
+            return
+        try:
+            self._lease.acquire()
+        except Refused as error:
+            if self._held:
+                self.refused = error.message
+            raise
+        self._held = True

@@ -1,0 +1,77 @@
+"""The HTTP side: application and server over the core."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from attrs import asdict
+
+from metawsm.api.access import Access
+from metawsm.api.app import Application, server_error_body
+from metawsm.api.feed import Feed, Filter
+from metawsm.api.http_server import HttpServer
+from metawsm.api.queries import Queries
+from metawsm.api.writes import Writes
+from metawsm.bus.ports import Db
+from metawsm.daemon.bootstrap import Core
+from metawsm.daemon.facts import Facts
+from metawsm.daemon.pages import RebuildPort, pages
+from metawsm.daemon.read_models import now, read_models
+from metawsm.daemon.supervisor import Supervisor
+from metawsm.daemon.tail import TailEvent
+from metawsm.storage import log_reads
+
+
+def http_server(
+    core: Core, token: str, started_at: str, supervisor: Supervisor, rebuild: RebuildPort
+) -> HttpServer:
+    """The server, not yet started; the stream's broadcaster joins the supervisor's loops."""
+    policy = core.policy
+    access = Access(token, policy.auth.loopback)
+    feed = Feed(core.tail, _load(core), access, now, core.identity.epoch)
+    supervisor.start("broadcaster", feed.run)
+    models = read_models(policy.forum.sla.escalation_minutes, core.outbox)
+    queries = Queries(models, core.readers.query)
+    holder: list[HttpServer] = []
+    facts = _facts(core, started_at, supervisor, feed, holder)
+    made = pages(core.catalogue, core.topics, facts, rebuild)
+    app = Application(
+        core.catalogue, access, Writes(access, core.commands), queries, feed, made, policy.forum.enabled
+    )
+    holder.append(HttpServer(core.options.address, app, error_body=server_error_body))
+    return holder[0]
+
+
+def _facts(core: Core, started_at: str, supervisor: Supervisor, feed: Feed, holder: list[HttpServer]) -> Facts:
+    def debug_rows(db: Db, query: dict[str, str], limit: int) -> dict[str, Any]:
+        return {"outbox_messages": core.outbox.latest(db, limit)} | log_reads.debug_rows(db, query, limit)
+
+    return Facts(
+        policy=core.policy,
+        started_at=started_at,
+        now=now,
+        writer=core.writer,
+        readers=core.readers,
+        outbox=core.outbox,
+        letters=core.letters,
+        relay=core.relay,
+        lanes=core.lanes,
+        projections=core.projections,
+        tail=core.tail,
+        redis=core.redis,
+        supervisor=supervisor,
+        commands=core.commands,
+        subscriptions=core.subscriptions,
+        open_connections=lambda: holder[0].connections,
+        open_streams=lambda: feed.subscribers,
+        debug_rows=debug_rows,
+    )
+
+
+def _load(core: Core) -> Any:
+    def load(after: int, limit: int, wants: Filter) -> tuple[list[TailEvent], int]:
+        named = {name: value for name, value in asdict(wants).items() if value is not None}
+        rows, examined = core.readers.query(lambda db: log_reads.matching(db, after, core.tail.head, limit, named))
+        return [TailEvent(*row) for row in rows], examined
+
+    return load

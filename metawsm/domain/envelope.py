@@ -1,0 +1,38 @@
+"""What every command and event says about itself. Source: contract, section 2."""
+
+from __future__ import annotations
+
+from attrs import frozen
+
+
+@frozen
+class Actor:
+    """Who acts: one of ACTOR_TYPES, an optional name, and how we know (`token`, `loopback`, `open`, `redis`, `system`)."""
+
+    type: str
+    name: str | None = None
+    known_by: str = "system"
+
+
+@frozen
+class Envelope:
+    """The head of a message. Times are RFC 3339, UTC, with microseconds. `ticket` is empty where an event has none."""
+
+    event_id: str
+    event_type: str
+    event_version: int
+    occurred_at: str
+    ticket: str
+    actor_type: str
+    correlation_id: str
+    thread_id: str | None = None
+    run_id: str | None = None
+    agent_name: str | None = None
+    actor_name: str | None = None
+    actor_known_by: str | None = None
+    causation_id: str | None = None
+
+    @property
+    def actor(self) -> Actor:
+        """The actor as one value."""
+        return Actor(self.actor_type, self.actor_name, self.actor_known_by or "system")

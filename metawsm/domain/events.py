@@ -1,0 +1,119 @@
+"""The facts of the forum: one frozen class per event type and version. Source: contract, section 2."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import attrs
+from attrs import frozen
+
+from metawsm.domain.envelope import Envelope
+from metawsm.domain.ids import post_id
+
+
+@frozen
+class ThreadOpened:
+    """A question was asked; its body is post 1. `options` are answers the asker offers."""
+
+    TYPE: ClassVar[str] = "forum.thread.opened"
+    VERSION: ClassVar[int] = 1
+    title: str
+    body: str
+    priority: str
+    options: tuple[str, ...] = ()
+
+
+@frozen
+class PostAdded:
+    """Somebody wrote on a thread; `kind` is `post` or `answer`. `answers` names the guidance request it settles."""
+
+    TYPE: ClassVar[str] = "forum.post.added"
+    VERSION: ClassVar[int] = 1
+    body: str
+    kind: str
+    post_id: str = ""
+    answers: str | None = None
+
+
+@frozen
+class ControlSignal:
+    """An agent's or responder's control signal (contract, section 7). `answers` names the request it settles."""
+
+    TYPE: ClassVar[str] = "forum.control.signal"
+    VERSION: ClassVar[int] = 1
+    signal: dict[str, Any]
+    post_id: str = ""
+    answers: str | None = None
+
+
+@frozen
+class Assigned:
+    """A thread got an assignee, another one, or none (empty names)."""
+
+    TYPE: ClassVar[str] = "forum.assigned"
+    VERSION: ClassVar[int] = 1
+    from_assignee_type: str
+    from_assignee_name: str
+    to_assignee_type: str
+    to_assignee_name: str
+    note: str | None = None
+
+
+@frozen
+class StateChanged:
+    """A thread moved to another state (closing is ThreadClosed)."""
+
+    TYPE: ClassVar[str] = "forum.state.changed"
+    VERSION: ClassVar[int] = 1
+    from_state: str
+    to_state: str
+    reason: str | None = None
+
+
+@frozen
+class PriorityChanged:
+    """A thread became more or less pressing."""
+
+    TYPE: ClassVar[str] = "forum.priority.changed"
+    VERSION: ClassVar[int] = 1
+    from_priority: str
+    to_priority: str
+
+
+@frozen
+class ThreadClosed:
+    """A thread was closed, by whatever route."""
+
+    TYPE: ClassVar[str] = "forum.thread.closed"
+    VERSION: ClassVar[int] = 1
+    from_state: str
+    reason: str | None = None
+
+
+Fact = ThreadOpened | PostAdded | ControlSignal | Assigned | StateChanged | PriorityChanged | ThreadClosed
+ALL: tuple[type[Fact], ...] = (
+    ThreadOpened,
+    PostAdded,
+    ControlSignal,
+    Assigned,
+    StateChanged,
+    PriorityChanged,
+    ThreadClosed,
+)
+POSTS = (PostAdded, ControlSignal)
+
+
+@frozen
+class Event:
+    """A fact with its head and its place in the global order."""
+
+    sequence: int
+    envelope: Envelope
+    fact: Fact
+
+
+def with_post_id(fact: Fact, event_id: str) -> Fact:
+    """Give a fact that brings a post the id which follows from its event."""
+    if isinstance(fact, POSTS):
+        return attrs.evolve(fact, post_id=post_id(event_id))
+    return fact

@@ -1,0 +1,51 @@
+"""The view of a thread as readers get it. Source: contract, section 5."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from metawsm.domain.thread import Thread
+
+
+def due_at(waiting_since: str, minutes: int) -> str:
+    """The moment (RFC 3339, UTC, microseconds) at which an answer is overdue."""
+    return timestamp(datetime.fromisoformat(waiting_since) + timedelta(minutes=minutes))
+
+
+def timestamp(moment: datetime) -> str:
+    """RFC 3339 with microseconds and `Z`, of an aware UTC time."""
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def view(thread: Thread, escalation_minutes: int) -> dict[str, Any]:
+    """The JSON object of a thread; empty optional values are left out."""
+    optional = {
+        "run_id": thread.run_id,
+        "agent_name": thread.agent_name,
+        "assignee_type": thread.assignee_type,
+        "assignee_name": thread.assignee_name,
+        "opened_by_name": thread.opened_by_name,
+        "last_post_at": thread.last_post_at,
+        "last_post_by_type": thread.last_post_by_type,
+        "last_post_by_name": thread.last_post_by_name,
+        "last_actor_type": thread.last_actor_type,
+        "waiting_since": thread.waiting_since,
+        "due_at": due_at(thread.waiting_since, escalation_minutes) if thread.waiting_since else None,
+        "closed_at": thread.closed_at,
+    }
+    return {
+        "thread_id": thread.thread_id,
+        "ticket": thread.ticket,
+        "title": thread.title,
+        "state": thread.state,
+        "priority": thread.priority,
+        "opened_by_type": thread.opened_by_type,
+        "posts_count": thread.posts_count,
+        "last_event_sequence": thread.last_event_sequence,
+        "version_sequence": thread.version_sequence,
+        "is_unanswered": thread.waiting_since is not None,
+        "escalation_level": thread.escalation_level,
+        "opened_at": thread.opened_at,
+        "updated_at": thread.updated_at,
+    } | {name: value for name, value in optional.items() if value}

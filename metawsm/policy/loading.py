@@ -1,0 +1,72 @@
+"""Putting a policy together: defaults, then the file, then the environment, then the flags."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from attrs import frozen
+
+from metawsm.domain.errors import PolicyError
+from metawsm.policy.overrides import Override, from_environment, from_flags, lay_over, strangers
+from metawsm.policy.reading import modernise, read_file
+from metawsm.policy.sections import Faults, Policy
+from metawsm.policy.structuring import leaves, structure
+
+DEFAULT_PATH = Path(".metawsm/policy.json")
+
+
+@frozen
+class Loaded:
+    """A policy and where it came from.
+
+    `warnings` are sentences for the log. `sources` gives, for each setting's path, `default`, `file`, the name of an
+    environment variable, or `the command line`. `path` is the file that was read, or None.
+    """
+
+    policy: Policy
+    warnings: tuple[str, ...]
+    sources: Mapping[str, str]
+    path: Path | None
+
+
+def load(path: Path | None, env: Mapping[str, str], flags: Mapping[str, object]) -> Loaded:
+    """The policy in force. `path` None means `.metawsm/policy.json`, which may be missing; a named file may not.
+
+    `flags` maps paths of settings (`forum.redis.url`) to values; None means not given. Raises PolicyError with all
+    faults at once: `fields` is {path: [texts]}.
+    """
+    file = path if path is not None else DEFAULT_PATH if DEFAULT_PATH.exists() else None
+    raw = {} if file is None else read_file(file)
+    warnings = [] if file is None else [f"policy file {file}: {text}" for text in modernise(raw)]
+    sources = {setting: _source(raw, setting) for setting, _ in leaves(Policy)}
+    overrides = [*from_environment(env), *from_flags(flags)]
+    lay_over(raw, overrides)
+    sources |= {override.path: override.source for override in overrides}
+    result = structure(raw)
+    if not isinstance(result, Policy):
+        raise _error(result, file, overrides)
+    return Loaded(result, (*warnings, *strangers(env)), sources, file)
+
+
+def _source(raw: dict[str, Any], setting: str) -> str:
+    """Whether the file sets this setting."""
+    section: Any = raw
+    for key in setting.split("."):
+        if not isinstance(section, dict) or key not in section:
+            return "default"
+        section = section[key]
+    return "file"
+
+
+def _error(faults: Faults, file: Path | None, overrides: list[Override]) -> PolicyError:
+    """One error that lists every fault with its path, and with its variable or flag where the file is not to blame."""
+    named = {override.path: override.source for override in overrides}
+    fields = {
+        path: [f"{text} (from {named[path]})" if path in named else text for text in texts]
+        for path, texts in faults.items()
+    }
+    lines = [f"{path}: {text}" for path, texts in fields.items() for text in texts]
+    where = f"policy file {file}" if file is not None else "policy"
+    return PolicyError(f"{where} is not valid: {'; '.join(lines)}", fields=fields)

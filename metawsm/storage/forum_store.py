@@ -1,0 +1,78 @@
+"""The state tables behind a handler's unit of work."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from attrs import frozen
+
+from metawsm.bus.ports import Db
+from metawsm.bus.work import Queued
+from metawsm.domain.envelope import Envelope
+from metawsm.domain.events import Event, Fact
+from metawsm.domain.thread import Thread
+from metawsm.messages.thread_rows import COLUMN_LIST, COLUMNS, from_row, to_row
+from metawsm.storage import event_log
+
+_FIND = f"SELECT {COLUMN_LIST} FROM forum_threads WHERE thread_id = ?"
+_INSERT = f"INSERT INTO forum_threads ({COLUMN_LIST}) VALUES ({', '.join('?' * len(COLUMNS))})"
+_UPDATE = f"UPDATE forum_threads SET {', '.join(f'{c} = ?' for c in COLUMNS[1:])} WHERE thread_id = ?"
+_FIND_CONTROL = "SELECT thread_id FROM forum_control_threads WHERE run_id = ? AND agent_name = ?"
+_TAKEN = (
+    "SELECT EXISTS (SELECT 1 FROM forum_control_threads WHERE thread_id = ?1)"
+    " OR EXISTS (SELECT 1 FROM forum_threads WHERE thread_id = ?1)"
+)
+_INSERT_CONTROL = "INSERT INTO forum_control_threads (run_id, agent_name, ticket, thread_id) VALUES (?, ?, ?, ?)"
+SaveSeen = Callable[[Db, str, str, Thread, int, str], None]
+
+
+@frozen
+class ForumStore:
+    """Implements `bus.work.Store` over the tables of `storage.schema`."""
+
+    log: event_log.EventLog
+    seen: SaveSeen
+
+    def find_thread(self, db: Db, thread_id: str) -> Thread | None:
+        """The thread, or None."""
+        for row in db.execute(_FIND, (thread_id,)):
+            return from_row(row)
+        return None
+
+    def append_event(self, db: Db, envelope: Envelope, fact: Fact) -> Queued:
+        """Write the event into log and outbox."""
+        return self.log.append(db, envelope, fact)
+
+    def save_trace(self, db: Db, event: Event) -> None:
+        """Write the rows people read by hand."""
+        event_log.save_trace(db, event)
+
+    def save_thread(self, db: Db, before: Thread | None, thread: Thread) -> None:
+        """Insert or update the row."""
+        row = to_row(thread)
+        if before is None:
+            db.execute(_INSERT, row)
+        else:
+            db.execute(_UPDATE, (*row[1:], row[0]))
+
+    def save_seen(self, db: Db, viewer: tuple[str, str], thread: Thread, sequence: int, now: str) -> None:
+        """Remember what a viewer has seen."""
+        self.seen(db, *viewer, thread, sequence, now)
+
+
+class ControlThreadTable:
+    """Implements `bus.intake.ControlThreads`."""
+
+    def find(self, db: Db, run_id: str, agent_name: str) -> str | None:
+        """The pair's thread id, or None."""
+        for (thread_id,) in db.execute(_FIND_CONTROL, (run_id, agent_name)):
+            return str(thread_id)
+        return None
+
+    def taken(self, db: Db, thread_id: str) -> bool:
+        """Whether the id belongs to another pair or to any thread."""
+        return any(row[0] for row in db.execute(_TAKEN, (thread_id,)))
+
+    def insert(self, db: Db, run_id: str, agent_name: str, ticket: str, thread_id: str) -> None:
+        """Give the pair its thread id."""
+        db.execute(_INSERT_CONTROL, (run_id, agent_name, ticket, thread_id))

@@ -1,0 +1,91 @@
+"""Reading the log for the relay, the refill, the stream and debugging."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from metawsm.bus.ports import Db, Row
+from metawsm.bus.work import Queued
+from metawsm.messages.codec import EVENT_COLUMNS, wire_event_of_row
+from metawsm.messages.topics import Topics
+
+_RANGE = f"SELECT {EVENT_COLUMNS} FROM forum_events WHERE sequence > ? AND sequence <= ? ORDER BY sequence"
+_AFTER = f"SELECT {EVENT_COLUMNS} FROM forum_events WHERE sequence > ? ORDER BY sequence LIMIT ?"
+_HEAD = "SELECT coalesce(max(sequence), 0) FROM forum_events"
+_AT = "SELECT occurred_at FROM forum_events WHERE sequence >= ? ORDER BY sequence LIMIT 1"
+
+
+def head(db: Db) -> int:
+    """The newest sequence; 0 for an empty log."""
+    return int(next(iter(db.execute(_HEAD)))[0])
+
+
+def wire_range(db: Db, after: int, upto: int) -> list[tuple[int, str, str | None, str | None, str]]:
+    """Events in (after, upto] as (sequence, ticket, run_id, thread_id, wire text)."""
+    return [_wire(row) for row in db.execute(_RANGE, (after, upto))]
+
+
+def matching(
+    db: Db, after: int, upto: int, limit: int, wants: dict[str, str]
+) -> tuple[list[tuple[int, str, str | None, str | None, str]], int]:
+    """The first `limit` events in (after, upto] whose columns equal `wants`, as `wire_range`, and the last examined."""
+    where = "".join(f" AND {name} = ?" for name in wants)
+    sql = f"SELECT {EVENT_COLUMNS} FROM forum_events WHERE sequence > ? AND sequence <= ?{where} ORDER BY sequence LIMIT ?"
+    rows = [_wire(row) for row in db.execute(sql, (after, upto, *wants.values(), limit))]
+    return rows, rows[-1][0] if len(rows) == limit else upto
+
+
+def _wire(row: Row) -> tuple[int, str, str | None, str | None, str]:
+    return row[0], row[7], row[6], row[5], wire_event_of_row(row)
+
+
+def to_publish(db: Db, topics: Topics, after: int, limit: int) -> list[Queued]:
+    """The events after a sequence as the relay publishes them; their row id is unknown (0)."""
+    return [
+        Queued(0, "event", row[1], topics.event(row[2]), row[5] or row[6] or "", wire_event_of_row(row), row[2], row[12], row[0])
+        for row in db.execute(_AFTER, (after, limit))
+    ]
+
+
+def before_window(db: Db, since: str, most: int) -> int:
+    """The sequence before the first event at or after the time `since`, or before the newest `most`, the later one.
+
+    Times are nearly in sequence order, so bisecting finds the place to within clock jumps.
+    """
+    low, high = max(0, head(db) - most), head(db)
+    moment = datetime.fromisoformat(since)
+    while low < high:
+        middle = (low + high) // 2
+        if datetime.fromisoformat(str(next(iter(db.execute(_AT, (middle + 1,))))[0])) < moment:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+def debug_rows(db: Db, query: dict[str, str], limit: int) -> dict[str, Any]:
+    """The newest outbox rows, events, threads and control threads, for GET /forum/debug."""
+    where, values = _scope(query)
+    events = db.execute(f"SELECT {EVENT_COLUMNS} FROM forum_events {where} ORDER BY sequence DESC LIMIT ?", (*values, limit))
+    threads = db.execute(
+        f"SELECT thread_id, ticket, run_id, title, state, priority, last_event_sequence, updated_at FROM forum_threads {where}"
+        " ORDER BY last_event_sequence DESC LIMIT ?",
+        (*values, limit),
+    )
+    controls = db.execute(
+        f"SELECT run_id, agent_name, ticket, thread_id FROM forum_control_threads {where} LIMIT ?", (*values, limit)
+    )
+    event_names = [name.strip() for name in EVENT_COLUMNS.split(",")]
+    thread_names = ("thread_id", "ticket", "run_id", "title", "state", "priority", "last_event_sequence", "updated_at")
+    return {
+        "events": [dict(zip(event_names, row, strict=True)) for row in events],
+        "threads": [dict(zip(thread_names, row, strict=True)) for row in threads],
+        "control_threads": [dict(zip(("run_id", "agent_name", "ticket", "thread_id"), row, strict=True)) for row in controls],
+    }
+
+
+def _scope(query: dict[str, str]) -> tuple[str, list[str]]:
+    names = [name for name in ("ticket", "run_id") if query.get(name)]
+    where = "WHERE " + " AND ".join(f"{name} = ?" for name in names) if names else ""
+    return where, [query[name] for name in names]

@@ -1,0 +1,13 @@
+"""`metawsm_meta`: what this database is called."""
+
+from __future__ import annotations
+
+from metawsm.bus.ports import Db
+from metawsm.bus.receive import Identity
+
+
+def identify(db: Db, new_id: str) -> Identity:
+    """The database's id and epoch; `new_id` becomes the id of a database that has none yet."""
+    db.execute("INSERT OR IGNORE INTO metawsm_meta VALUES ('database_id', ?), ('epoch', '1')", (new_id,))
+    found = {str(name): str(value) for name, value in db.execute("SELECT name, value FROM metawsm_meta")}
+    return Identity(found["database_id"], int(found["epoch"]))

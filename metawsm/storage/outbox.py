@@ -1,0 +1,127 @@
+"""`forum_outbox`: what was accepted and what has happened, on its way to Redis and, for commands, to its handler.
+
+Status moves only forward: pending, sent, done or failed. Order is by id.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from metawsm.bus.dispatch import CommandRow, Outcome
+from metawsm.bus.ports import Db
+from metawsm.bus.work import Queued
+from metawsm.messages.codec import read_command
+
+_INSERT = """
+INSERT INTO forum_outbox (message_id, kind, topic, message_key, payload_json, created_at, updated_at)
+VALUES (?, 'command', ?, ?, ?, ?, ?)
+"""
+_COMMAND = "id, message_id, topic, message_key, payload_json, status, outcome, outcome_json, attempt_count, last_error, created_at"
+_FIND = f"SELECT {_COMMAND} FROM forum_outbox WHERE message_id = ? AND kind = 'command'"
+_HEAD = f"""
+SELECT {_COMMAND} FROM forum_outbox
+WHERE message_key = ? AND id <= ? AND kind = 'command' AND status IN ('pending', 'sent') ORDER BY id LIMIT 1
+"""
+_FINISH = """
+UPDATE forum_outbox SET status = 'done', outcome = ?, outcome_json = ?, updated_at = ? WHERE id = ? AND status IN ('pending', 'sent')
+"""
+_FAIL = "UPDATE forum_outbox SET status = 'failed', last_error = ?, updated_at = ? WHERE id = ? AND status <> 'done'"
+_SENT = """
+UPDATE forum_outbox SET status = iif(kind = 'event', 'done', 'sent'), attempt_count = attempt_count + 1, sent_at = ?1,
+    updated_at = ?1 WHERE id = ?2 AND status = 'pending'
+"""
+_FAULT = """
+UPDATE forum_outbox SET attempt_count = attempt_count + 1, last_error = ?, updated_at = ? WHERE id = ? AND status = 'pending'
+"""
+_PENDING = """
+SELECT id, kind, message_id, topic, message_key, payload_json, sequence FROM forum_outbox
+WHERE status = ? AND id > ? AND id <= ? AND (kind = 'command' OR ?) ORDER BY id LIMIT ?
+"""
+_COUNTS = "SELECT status, count(*) FROM forum_outbox WHERE status <> 'done' GROUP BY status"
+_OLDEST = "SELECT created_at FROM forum_outbox WHERE status = ? ORDER BY id LIMIT 1"
+_LATEST = """
+SELECT id, message_id, topic, message_key, status, outcome, attempt_count, last_error, created_at, updated_at, sent_at
+FROM forum_outbox ORDER BY id DESC LIMIT ?
+"""
+# The oldest rows have the lowest ids: the scan ends at the first `limit` rows, or at once when the oldest is young.
+_PRUNE = """
+DELETE FROM forum_outbox WHERE id IN (
+    SELECT id FROM (SELECT id, status, updated_at FROM forum_outbox ORDER BY id LIMIT ?2)
+    WHERE status = 'done' AND updated_at < ?1)
+"""
+_LATEST_COLUMNS = (
+    "id", "message_id", "topic", "message_key", "status", "outcome", "attempt_count", "last_error", "created_at",
+    "updated_at", "sent_at",
+)  # fmt: skip
+
+
+class Outbox:
+    """The table's statements, one method each. Implements `bus.dispatch.Rows`."""
+
+    def insert(self, db: Db, message_id: str, topic: str, key: str, text: str, now: str) -> int:
+        """Store an accepted command; its id is its place in the order."""
+        db.execute(_INSERT, (message_id, topic, key, text, now, now))
+        return db.last_insert_rowid()
+
+    def find(self, db: Db, message_id: str) -> CommandRow | None:
+        """The command of this identity, or None."""
+        for row in db.execute(_FIND, (message_id,)):
+            return CommandRow(*row)
+        return None
+
+    def head(self, db: Db, key: str, upto: int) -> CommandRow | None:
+        """The thread's oldest command that is neither done nor failed, up to the row `upto`."""
+        for row in db.execute(_HEAD, (key, upto)):
+            return CommandRow(*row)
+        return None
+
+    def finish(self, db: Db, row_id: int, outcome: Outcome, text: str, now: str) -> bool:
+        """Mark a command done with its outcome; False if it was done already."""
+        db.execute(_FINISH, (outcome.kind, text, now, row_id))
+        return db.changes() == 1
+
+    def fail(self, db: Db, row_id: int, error: str, now: str) -> None:
+        """Mark a row as dead-lettered."""
+        db.execute(_FAIL, (error, now, row_id))
+
+    def mark_sent(self, db: Db, row_ids: Sequence[int], now: str) -> None:
+        """These rows are in Redis: commands become sent, events done. A row that is further stays so."""
+        for row_id in row_ids:
+            db.execute(_SENT, (now, row_id))
+
+    def note_fault(self, db: Db, row_id: int, error: str, now: str) -> None:
+        """Publishing a row failed; it stays pending."""
+        db.execute(_FAULT, (error, now, row_id))
+
+    def queued(self, db: Db, status: str, after: int, upto: int, limit: int, events: bool = True) -> list[Queued]:
+        """Rows of a status in order, between two ids, as the relay publishes them; without `events`, commands only."""
+        return [_queued(row) for row in db.execute(_PENDING, (status, after, upto, events, limit))]
+
+    def counts(self, db: Db) -> dict[str, int]:
+        """How many rows are pending, sent and failed."""
+        return {"pending": 0, "sent": 0, "failed": 0} | {str(s): int(n) for s, n in db.execute(_COUNTS)}
+
+    def oldest(self, db: Db, status: str) -> str | None:
+        """When the oldest row of a status was accepted, or None."""
+        return next((str(at) for (at,) in db.execute(_OLDEST, (status,))), None)
+
+    def last_id(self, db: Db) -> int:
+        """The highest id there is."""
+        return int(next(iter(db.execute("SELECT coalesce(max(id), 0) FROM forum_outbox")))[0])
+
+    def latest(self, db: Db, limit: int) -> list[dict[str, Any]]:
+        """The newest rows, for people."""
+        return [dict(zip(_LATEST_COLUMNS, row, strict=True)) for row in db.execute(_LATEST, (limit,))]
+
+    def prune(self, db: Db, before: str, limit: int) -> int:
+        """Delete done rows last changed before a time, among the `limit` oldest; return how many."""
+        db.execute(_PRUNE, (before, limit))
+        return db.changes()
+
+
+def _queued(row: Sequence[Any]) -> Queued:
+    row_id, kind, message_id, topic, key, text, sequence = row
+    envelope, _ = read_command(text)
+    name, correlation = str(envelope["event_type"]), str(envelope["correlation_id"])
+    return Queued(row_id, kind, message_id, topic, key, text, name, correlation, sequence)

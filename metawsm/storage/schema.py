@@ -1,0 +1,97 @@
+"""The tables of truth. Read models have their own DDL beside their code and are rebuilt, never migrated.
+
+The columns that people and programs query by hand are promised by the contract, section 4.
+"""
+
+from __future__ import annotations
+
+from metawsm.messages.thread_rows import DDL as THREAD_COLUMNS
+
+# AUTOINCREMENT where an id is compared across crashes: a re-used one would look like a duplicate.
+FIRST = f"""
+CREATE TABLE metawsm_meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+
+CREATE TABLE forum_threads ({THREAD_COLUMNS});
+
+CREATE TABLE forum_posts (
+    post_id TEXT PRIMARY KEY, thread_id TEXT NOT NULL, sequence INTEGER NOT NULL, kind TEXT NOT NULL,
+    body TEXT NOT NULL, signal_json TEXT, actor_type TEXT NOT NULL, actor_name TEXT, created_at TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX forum_posts_thread ON forum_posts (thread_id, sequence);
+
+CREATE TABLE forum_state_transitions (
+    sequence INTEGER PRIMARY KEY, thread_id TEXT NOT NULL, from_state TEXT, to_state TEXT NOT NULL, reason TEXT,
+    actor_type TEXT NOT NULL, actor_name TEXT, occurred_at TEXT NOT NULL
+);
+CREATE INDEX forum_state_transitions_thread ON forum_state_transitions (thread_id, sequence);
+
+CREATE TABLE forum_assignments (
+    sequence INTEGER PRIMARY KEY, thread_id TEXT NOT NULL, assignee_type TEXT, assignee_name TEXT, note TEXT,
+    actor_type TEXT NOT NULL, actor_name TEXT, assigned_at TEXT NOT NULL
+);
+CREATE INDEX forum_assignments_thread ON forum_assignments (thread_id, sequence);
+
+CREATE TABLE forum_control_threads (
+    run_id TEXT NOT NULL, agent_name TEXT NOT NULL, ticket TEXT NOT NULL, thread_id TEXT NOT NULL UNIQUE,
+    PRIMARY KEY (run_id, agent_name)
+) WITHOUT ROWID;
+
+CREATE TABLE forum_events (
+    sequence INTEGER PRIMARY KEY AUTOINCREMENT, event_id TEXT NOT NULL UNIQUE, event_type TEXT NOT NULL,
+    event_version INTEGER NOT NULL, occurred_at TEXT NOT NULL, thread_id TEXT, run_id TEXT, ticket TEXT NOT NULL,
+    agent_name TEXT, actor_type TEXT NOT NULL, actor_name TEXT, actor_known_by TEXT, correlation_id TEXT NOT NULL,
+    causation_id TEXT, payload_json TEXT NOT NULL
+);
+CREATE INDEX forum_events_thread ON forum_events (thread_id, sequence);
+CREATE INDEX forum_events_ticket ON forum_events (ticket, sequence);
+CREATE INDEX forum_events_run ON forum_events (run_id, sequence) WHERE run_id IS NOT NULL;
+
+CREATE TABLE forum_outbox (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, message_id TEXT NOT NULL UNIQUE, kind TEXT NOT NULL, topic TEXT NOT NULL,
+    message_key TEXT NOT NULL, payload_json TEXT NOT NULL, sequence INTEGER,
+    status TEXT NOT NULL DEFAULT 'pending' CHECK (status IN ('pending', 'sent', 'done', 'failed')),
+    outcome TEXT, outcome_json TEXT, attempt_count INTEGER NOT NULL DEFAULT 0, last_error TEXT,
+    created_at TEXT NOT NULL, updated_at TEXT NOT NULL, sent_at TEXT
+);
+CREATE INDEX forum_outbox_lane ON forum_outbox (message_key, id) WHERE kind = 'command' AND status IN ('pending', 'sent');
+CREATE INDEX forum_outbox_undone ON forum_outbox (status, id) WHERE status <> 'done';
+
+CREATE TABLE idempotency_keys (
+    scope TEXT NOT NULL, key TEXT NOT NULL, body_hash BLOB NOT NULL, command_id TEXT NOT NULL, created_at TEXT NOT NULL,
+    PRIMARY KEY (scope, key)
+) WITHOUT ROWID;
+CREATE INDEX idempotency_keys_age ON idempotency_keys (created_at);
+
+CREATE TABLE dead_letters (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, status TEXT NOT NULL DEFAULT 'open', reason TEXT NOT NULL, error TEXT,
+    traceback TEXT, attempts INTEGER NOT NULL, handler TEXT NOT NULL, consumer_group TEXT NOT NULL, topic TEXT NOT NULL,
+    entry_id TEXT NOT NULL, message_id TEXT, metadata_json TEXT, payload BLOB, first_failed_at TEXT NOT NULL,
+    last_failed_at TEXT NOT NULL, UNIQUE (consumer_group, topic, entry_id)
+);
+CREATE INDEX dead_letters_open ON dead_letters (id) WHERE status = 'open';
+
+CREATE TABLE forum_thread_reads (
+    viewer_type TEXT NOT NULL, viewer_id TEXT NOT NULL, thread_id TEXT NOT NULL,
+    last_seen_event_sequence INTEGER NOT NULL, updated_at TEXT NOT NULL,
+    PRIMARY KEY (viewer_type, viewer_id, thread_id)
+) WITHOUT ROWID;
+
+-- Where a viewer has seen every thread of a scope and rank: lets the unseen queue leap (bus/unseen.py).
+CREATE TABLE forum_seen_ranges (
+    viewer_type TEXT NOT NULL, viewer_id TEXT NOT NULL, scope TEXT NOT NULL, priority_rank INTEGER NOT NULL,
+    last_sequence INTEGER NOT NULL, first_sequence INTEGER NOT NULL,
+    PRIMARY KEY (viewer_type, viewer_id, scope, priority_rank, last_sequence)
+) WITHOUT ROWID;
+
+CREATE TABLE projection_batches (
+    projection_name TEXT NOT NULL, first_sequence INTEGER NOT NULL, last_sequence INTEGER NOT NULL,
+    applied_at TEXT NOT NULL, PRIMARY KEY (projection_name, last_sequence)
+) WITHOUT ROWID;
+CREATE TABLE projection_cursors (
+    projection_name TEXT PRIMARY KEY, version INTEGER NOT NULL, sequence INTEGER NOT NULL, updated_at TEXT NOT NULL
+) WITHOUT ROWID;
+-- A row per event and projection would be written for every event; a row per batch says the same.
+CREATE VIEW forum_projection_events (projection_name, event_id, applied_at) AS
+    SELECT b.projection_name, e.event_id, b.applied_at
+    FROM projection_batches b JOIN forum_events e ON e.sequence BETWEEN b.first_sequence AND b.last_sequence;
+"""

@@ -1,0 +1,1 @@
+"""Redis Streams as the transport: the only user of redis-py."""

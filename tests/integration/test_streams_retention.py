@@ -1,0 +1,143 @@
+"""Looking at streams and groups, and trimming them without taking anything from our own groups."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from metawsm.bus.ports import Ack, Message, Publication, Subscription
+from metawsm.streams.transport import RedisTransport
+from tests.support.redis_servers import ServerHandle
+
+pytest_plugins = ("tests.support.redis_fixtures",)
+
+Connect = Callable[..., RedisTransport]
+
+OWN = Subscription("feed", "metawsm-forum", count=4)
+SUBSCRIBER = Subscription("feed", "metawsm-forum.views", count=6, noack=True)
+FOREIGN = Subscription("feed", "metawsm-forumist")
+
+
+def fill(transport: RedisTransport, count: int = 10) -> None:
+    """Publish feed entries 1-0 to <count>-0."""
+    feed = [Publication("feed", Message(f"u{n}", {}, b"{}"), f"{n}-0") for n in range(1, count + 1)]
+    assert not any(transport.exchange(feed, [], []).faults)
+
+
+def first_id(broker: ServerHandle) -> str:
+    """The oldest entry still there."""
+    entries: Any = broker.client().xrange("feed", count=1)
+    return entries[0][0].decode() if entries else ""
+
+
+def test_a_topic_is_described(connect: Connect) -> None:
+    """Length, pending, lag, consumers and positions of one stream through one group."""
+    transport = connect()
+    transport.ensure([OWN])
+    fill(transport)
+    transport.exchange([], [], [OWN])
+    (info,) = transport.inspect([OWN])
+    assert (info.topic, info.group, info.problem) == ("feed", "metawsm-forum", "")
+    assert (info.stream_length, info.consumer_group_pending, info.consumer_group_lag, info.consumers) == (10, 4, 6, 1)
+    assert (info.last_delivered_id, info.last_generated_id, info.oldest_pending_id) == ("4-0", "10-0", "1-0")
+    assert 0 <= info.oldest_pending_idle_seconds < 5
+
+
+def test_what_is_missing_or_sick_is_a_problem_not_an_error(broker: ServerHandle, connect: Connect) -> None:
+    """No stream, no group, and a key of another type are told as such."""
+    transport = connect()
+    broker.client().set("text", "x")
+    fill(transport, 1)
+    problems = [each.problem for each in transport.inspect([Subscription("no", "g"), OWN, Subscription("text", "g")])]
+    assert problems[:2] == ["the stream does not exist", "the group does not exist"]
+    assert problems[2].startswith("WRONGTYPE")
+
+
+def test_lag_after_deletions_and_trims(broker: ServerHandle, connect: Connect) -> None:
+    """Where the server gives no number, a group that has seen the last entry has no lag, any other an unknown one."""
+    transport = connect()
+    transport.ensure([OWN, SUBSCRIBER])
+    fill(transport)
+    transport.exchange([], [], [SUBSCRIBER])
+    with broker.client() as client:
+        client.xdel("feed", "8-0")
+        behind = transport.inspect([SUBSCRIBER])[0].consumer_group_lag
+        assert behind is None or behind > 0
+        client.xdel("feed", "7-0", "9-0", "10-0")
+        assert transport.inspect([SUBSCRIBER])[0].consumer_group_lag == 0
+        client.xtrim("feed", maxlen=0, approximate=False)
+    assert [info.consumer_group_lag for info in transport.inspect([OWN, SUBSCRIBER])] == [0, 0]
+
+
+def test_foreign_groups_are_told_from_ours(connect: Connect) -> None:
+    """Ours are the prefix and what follows it with a dot; a name that only starts alike is foreign."""
+    transport = connect()
+    transport.ensure([OWN, SUBSCRIBER, FOREIGN])
+    fill(transport)
+    transport.exchange([], [], [FOREIGN])
+    (foreign,) = transport.foreign_groups("feed", "metawsm-forum")
+    assert (foreign.name, foreign.pending, foreign.lag, foreign.last_delivered_id) == (FOREIGN.group, 10, 0, "10-0")
+    assert foreign.idle_seconds is not None
+    assert transport.foreign_groups("nothing", "metawsm-forum") == []
+
+
+def test_trim_stops_at_what_our_groups_have_not_got(broker: ServerHandle, connect: Connect) -> None:
+    """Undelivered and unacknowledged entries of our groups stay, whatever age or length is asked for."""
+    transport = connect()
+    transport.ensure([OWN, SUBSCRIBER])
+    fill(transport)
+    delivered = transport.exchange([], [], [SUBSCRIBER, OWN]).deliveries
+    own = [delivery.entry_id for delivery in delivered if delivery.group == OWN.group]
+    assert transport.trim("feed", "metawsm-forum", min_id="100-0", max_len=0) == 0
+    transport.exchange([], [Ack("feed", OWN.group, own[:2])], [])
+    assert transport.trim("feed", "metawsm-forum", min_id="100-0") == 2
+    assert first_id(broker) == "3-0"
+    transport.exchange([], [Ack("feed", OWN.group, own[2:])], [])
+    assert transport.trim("feed", "metawsm-forum", max_len=0) == 2
+    assert first_id(broker) == "5-0"
+
+
+def test_trim_to_a_length_and_to_an_age(broker: ServerHandle, connect: Connect) -> None:
+    """Below the barrier exactly what was asked for goes; a foreign group does not hold it."""
+    transport = connect()
+    transport.ensure([OWN, FOREIGN])
+    fill(transport, 10)
+    while fresh := transport.exchange([], [], [OWN]).deliveries:
+        transport.exchange([], [Ack("feed", OWN.group, [delivery.entry_id for delivery in fresh])], [])
+    assert transport.trim("feed", "metawsm-forum", min_id="3-0", max_len=20) == 2
+    assert transport.trim("feed", "metawsm-forum", min_id="1-0", max_len=5) == 3
+    assert (broker.client().xlen("feed"), first_id(broker)) == (5, "6-0")
+    assert transport.trim("missing", "metawsm-forum", min_id="9-0", max_len=1) == 0
+
+
+def test_a_stream_without_groups_of_ours_is_trimmed_freely(broker: ServerHandle, connect: Connect) -> None:
+    """Per-topic event streams are for others: length and age alone decide, in portions for a long excess."""
+    transport = connect()
+    fill(transport, 2500)
+    removed = [transport.trim("feed", "metawsm-forum", max_len=100) for _ in range(4)]
+    assert removed == [1000, 1000, 400, 0]
+    assert first_id(broker) == "2401-0"
+
+
+def test_server_facts(broker: ServerHandle, connect: Connect) -> None:
+    """Version, policy, persistence, role and process are read from the server."""
+    transport = connect()
+    facts = transport.server_facts()
+    assert facts.version.startswith(broker.kind)
+    assert transport.ping() == facts.version
+    assert (facts.role, facts.eviction_policy, facts.append_only) == ("master", "noeviction", False)
+    assert facts.process_id == broker.process.pid
+    assert facts.used_memory > 0
+
+
+def test_streams_without_groups_can_be_made(broker: ServerHandle, connect: Connect) -> None:
+    """Topics for others exist empty from the start; what is there already stays as it is."""
+    transport = connect()
+    fill(transport, 3)
+    transport.ensure([OWN])
+    broker.client().set("text", "x")
+    transport.ensure_streams(["feed", "text", "fresh"])
+    with broker.client() as client:
+        assert (client.xlen("feed"), client.xlen("fresh")) == (3, 0)
+        assert client.xinfo_groups("fresh") == []
+        assert [group["name"] for group in client.xinfo_groups("feed")] == [b"metawsm-forum"]

@@ -1,0 +1,53 @@
+"""Running `metawsm` as people do: as a process of its own, with a clean environment."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[2]
+COMMAND = [sys.executable, "-m", "metawsm"]
+
+
+def environment(**extra: str) -> dict[str, str]:
+    """The environment without any of our variables, and the checkout importable."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("METAWSM_")}
+    return clean | {"PYTHONPATH": str(ROOT)} | extra
+
+
+def shell(
+    arguments: Sequence[str],
+    *,
+    stdin: bytes = b"",
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    **more: str,
+) -> subprocess.CompletedProcess[str]:
+    """Run to the end and give exit code, stdout and stderr as texts."""
+    done = subprocess.run(
+        [*COMMAND, *arguments],
+        input=stdin,
+        capture_output=True,
+        cwd=cwd,
+        env=environment(**(env or {}), **more),
+        timeout=30,
+        check=False,
+    )
+    return subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
+
+
+def start(arguments: Sequence[str], **env: str) -> subprocess.Popen[bytes]:
+    """Start and let it run; stdout and stderr are pipes."""
+    return subprocess.Popen(
+        [*COMMAND, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment(**env)
+    )
+
+
+def json_body(request: bytes) -> Any:
+    """The JSON value in the body of a request."""
+    return json.loads(request.partition(b"\r\n\r\n")[2])
