@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.support import redis_tcp
+from tests.support.daemon import Daemon
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -22,6 +25,29 @@ def pyz() -> Path:
     built = subprocess.run([sys.executable, "build.py", "--if-changed"], cwd=ROOT, capture_output=True, text=True)
     assert built.returncode == 0, built.stderr
     return ROOT / "dist" / "metawsm.pyz"
+
+
+@pytest.fixture
+def start_daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Daemon]]:
+    """Start real daemons from the source tree, each in a folder of its own: `start_daemon("--redis", url).request(...)`.
+
+    `redis` is the bundled server unless the options name another; `policy` is written to the policy file, `command`
+    (such as the artifact's) replaces the source tree, `env` adds variables. The test ends them.
+    """
+    running: list[Daemon] = []
+
+    def start(*options: str, policy: Any = None, command: Sequence[str] | None = None, **env: str) -> Daemon:
+        folder = tmp_path_factory.mktemp("daemon")
+        if policy is not None:
+            (folder / ".metawsm").mkdir()
+            (folder / ".metawsm" / "policy.json").write_text(json.dumps(policy))
+        redis = () if "--redis" in options else ("--redis", "embedded://")
+        running.append(Daemon(command, folder, *options, *redis, env=env))
+        return running[-1]
+
+    yield start
+    for daemon in running:
+        daemon.end()
 
 
 @pytest.fixture

@@ -161,7 +161,8 @@ class Dispatcher:
     def _check_actor(self, envelope: Envelope) -> None:
         if envelope.actor_known_by == "redis" and envelope.actor_type in RESPONDERS and not self.trusted:
             raise NotAllowed(
-                f"actor_type {envelope.actor_type} is not accepted from Redis; set forum.redis.trusted_publishers to allow it"
+                f"actor_type {envelope.actor_type} is not accepted from Redis;"
+                " set forum.redis.trusted_publishers to allow it"
             )
 
 

@@ -1,4 +1,4 @@
-"""What the core needs from the outside, as Protocols. Adapters live in `storage` and `streams`; the daemon hands them in."""
+"""What the core needs from the outside, as Protocols; the daemon hands in the adapters of `storage` and `streams`."""
 
 from __future__ import annotations
 
@@ -39,7 +39,9 @@ class Outcome:
 class Writer(Protocol):
     """The only way to change the database: jobs are batched into one durable commit (group commit).
 
-    A job runs at most once to effect, must not block or switch greenlets, and holds the writer at most 5 ms.
+    A job runs at most once to effect, but may be called twice (the first call is then rolled back) and in another
+    thread: it touches nothing but the database, must not block or switch greenlets, and holds the writer at most 5 ms.
+    A returned cursor is fetched before the commit.
     """
 
     def run(self, job: Callable[[Db], T]) -> T:
@@ -113,7 +115,7 @@ class Ack:
 
 @frozen
 class Exchange:
-    """The answer to one round trip: per publication an error text or None (written, or already there), and deliveries."""
+    """The answer to one round trip: deliveries, and per publication an error text or None (written or already there)."""
 
     faults: Sequence[str | None]
     deliveries: Sequence[Delivery]

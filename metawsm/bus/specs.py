@@ -64,7 +64,7 @@ class CommandSpec:
     `key(intake, message)` gives the id of the thread the command is about, inside the accepting transaction.
     `handle(work, message)` makes the facts, inside the handling transaction, and returns the answer's body.
     `check(message)` raises InvalidFields for faults that no field rule sees, before anything is stored.
-    `answer` names the one member of that body. `loads` says whether the thread must exist (it may carry an expectation).
+    `answer` names the one member of that body. `loads`: the thread must exist, and the body may carry an expectation.
     """
 
     name: str
@@ -104,8 +104,9 @@ class Change:
 class ProjectionSpec:
     """One read model. All are computed together from `forum_events`, in sequence order.
 
-    `tables` are the names of its tables; `schema(prefix)` the DDL with every table and index name behind `prefix` (empty for
-    the live ones, `rebuild_` while they are made anew); `build(prefix)` gives the function that applies one change.
+    `tables` are the names of its tables; `schema(prefix)` the DDL with every table and index name behind `prefix`
+    (empty for the live ones, another while they are made anew); `build(prefix)` gives the function that applies one
+    change.
     """
 
     name: str

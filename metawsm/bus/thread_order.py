@@ -44,8 +44,10 @@ def ranks(priority: str | None) -> tuple[int, ...]:
 @lru_cache(512)
 def scope_sql(filters: Filters) -> str:
     """The condition that names the index; its values are bound by name."""
-    names = {"ticket": filters.ticket, "run_id": filters.run_id, "assignee_name": filters.assignee}
-    return "".join(f"{name} = :{name} AND " for name, value in names.items() if value is not None)
+    # A run has few tickets: beside it the ticket is looked at, but names no index (that is what the + says).
+    ticket = "ticket" if filters.run_id is None else "+ticket"
+    names = {ticket: filters.ticket, "run_id": filters.run_id, "assignee_name": filters.assignee}
+    return "".join(f"{name} = :{name.lstrip('+')} AND " for name, value in names.items() if value is not None)
 
 
 def scope_values(filters: Filters) -> dict[str, str | int | None]:

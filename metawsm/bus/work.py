@@ -106,8 +106,8 @@ class Work:
     def record(self, before: Thread | None, facts: Sequence[Fact], **head: str | None) -> Thread:
         """Make the facts durable in this transaction and return the thread after them.
 
-        `head` overrides members of the events' envelope (thread_id, ticket, run_id, agent_name); by default those of the
-        thread. Without facts nothing is written.
+        `head` overrides members of the events' envelope (thread_id, ticket, run_id, agent_name); by default those of
+        the thread. Without facts nothing is written.
         """
         thread = before
         for fact in facts:

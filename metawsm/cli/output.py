@@ -62,8 +62,12 @@ def table(columns: Sequence[Column], rows: Sequence[Row], empty: str) -> None:
 
 
 def fit(columns: Sequence[Column], rows: Sequence[Row], limit: int | None) -> tuple[list[Column], list[int]]:
-    """Which columns are shown, and how wide each is, within `limit` columns of the terminal (None: no limit)."""
-    shown = list(columns)
+    """Which columns are shown, and how wide each is, within `limit` columns of the terminal (None: no limit).
+
+    On a terminal a column that may go goes at once when nothing stands in it.
+    """
+    filled = (column for column in columns if not column.drop or any(one_line(column.cell(row)) for row in rows))
+    shown = list(columns) if limit is None else list(filled)
     while True:
         widths = [max(width(one_line(text)) for text in (column.head, *map(column.cell, rows))) for column in shown]
         if limit is None:

@@ -11,6 +11,7 @@ from metawsm.bus import fields
 from metawsm.bus.intake import existing_thread
 from metawsm.bus.specs import CommandSpec, Flag, Verb
 from metawsm.bus.work import Work
+from metawsm.domain.errors import NotAllowed
 from metawsm.domain.states import ACTOR_TYPES
 
 
@@ -29,6 +30,8 @@ class MarkSeen:
 def handle(work: Work, message: MarkSeen) -> Mapping[str, Any]:
     """Store the sequence, clamped to the thread's last one."""
     thread = work.thread(message.thread_id)
+    if work.actor.type == "agent" and message.viewer_type != "agent":
+        raise NotAllowed(f"an agent marks what agents have seen, not what a {message.viewer_type} has")
     asked = message.last_seen_event_sequence
     last = thread.last_event_sequence
     sequence = last if asked is None else min(asked, last)

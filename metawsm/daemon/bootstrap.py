@@ -8,8 +8,8 @@ from functools import partial
 from attrs import define
 
 from metawsm.bus.catalogue import Catalogue
-from metawsm.bus.dispatch import Dispatcher
-from metawsm.bus.ports import Db, Subscription
+from metawsm.bus.dispatch import Dispatcher, Handled, Outcome
+from metawsm.bus.ports import Db, Delivery, Subscription
 from metawsm.bus.projecting import position
 from metawsm.bus.receive import Identity, Receiver
 from metawsm.bus.submit import Submitter
@@ -125,16 +125,23 @@ class _Builder:
             dispatcher,
             self.letters,
             partial(_translated, database=str(self.options.database)),
-            on_handled=lambda handled: self.commands.handled(handled),
-            on_failed=lambda command_id, outcome: self.commands.failed(command_id, outcome),
-            ack=lambda delivery: self.relay.ack(delivery),
+            on_handled=self._handled,
+            on_failed=self._failed,
+            ack=self._ack,
         )
+
+    def _handled(self, handled: Handled) -> None:
+        self.commands.handled(handled)
+
+    def _failed(self, command_id: str, outcome: Outcome) -> None:
+        self.commands.failed(command_id, outcome)
+
+    def _ack(self, delivery: Delivery) -> None:
+        self.relay.ack(delivery)
 
     def _projections(self) -> ProjectionLoop:
         group, feed = self.feed.group, self.topics.feed
-        return ProjectionLoop(
-            self.writer, make_projector(), self.letters, group, feed, now, self._applied
-        )
+        return ProjectionLoop(self.writer, make_projector(), self.letters, group, feed, now, self._applied)
 
     def _applied(self, sequence: int) -> None:
         self.waiting.projected_to(sequence)
@@ -190,7 +197,9 @@ class _Builder:
 
     def _published(self, db: Db) -> int:
         """The newest sequence that was in the feed before."""
-        pending = next(iter(db.execute("SELECT min(sequence) FROM forum_outbox WHERE status = 'pending' AND kind = 'event'")))
+        pending = next(
+            iter(db.execute("SELECT min(sequence) FROM forum_outbox WHERE status = 'pending' AND kind = 'event'"))
+        )
         return log_reads.head(db) if pending[0] is None else int(pending[0]) - 1
 
     def _redeliver(self, subscription: Subscription) -> None:
@@ -219,5 +228,3 @@ class _Builder:
 def _translated(error: Exception, database: str) -> MetawsmError | None:
     told = translate(error, database)
     return told if isinstance(told, MetawsmError) else None
-
-

@@ -10,8 +10,8 @@ from attrs import frozen
 from metawsm.bus import ports
 from metawsm.bus.dispatch import Handled, Outcome
 from metawsm.bus.ports import Writer
-from metawsm.bus.work import Queued
 from metawsm.bus.submit import Accepted, Prepared, Submitter
+from metawsm.bus.work import Queued
 from metawsm.daemon.waiting import QUEUED, Ticket, Waiting
 from metawsm.domain.errors import Overloaded
 

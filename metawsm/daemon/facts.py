@@ -114,7 +114,12 @@ class Facts:
         if not self.relay.connected:
             return {"status": "degraded", "error": self.relay.fault, **shown}
         if self.relay.refused:
-            return {"status": "degraded", "error": "Redis refuses messages", "refused": dict(self.relay.refused), **shown}
+            return {
+                "status": "degraded",
+                "error": "Redis refuses messages",
+                "refused": dict(self.relay.refused),
+                **shown,
+            }
         return {"status": "ok", **shown}
 
     def _projections(self) -> dict[str, Any]:

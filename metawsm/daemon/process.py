@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 import os
+import resource
 import signal
 import sys
 from contextlib import ExitStack
@@ -15,12 +16,11 @@ from gevent.event import Event
 from metawsm.api.http_server import HttpServer
 from metawsm.bus.receive import Identity
 from metawsm.daemon.bootstrap import Core, build
-from metawsm.daemon.facts import Facts
 from metawsm.daemon.identity import new_id
 from metawsm.daemon.options import Options
 from metawsm.daemon.read_models import now
-from metawsm.daemon.redis_side import RedisSide
 from metawsm.daemon.rebuilding import Rebuilding
+from metawsm.daemon.redis_side import RedisSide
 from metawsm.daemon.supervisor import Supervisor
 from metawsm.daemon.systemd import Notifier
 from metawsm.daemon.ticker import Ticker
@@ -37,6 +37,7 @@ from metawsm.storage.migrations import migrate
 from metawsm.storage.readers import Readers
 from metawsm.storage.schema_steps import STEPS
 
+FILES = 4096  # open files: connections, and some hundred besides
 log = logging.getLogger("metawsm")
 
 
@@ -54,6 +55,7 @@ class Process:
     def run(self) -> None:
         """Start, serve, stop. Raises what keeps the daemon from starting."""
         _log_to_stderr()
+        _allow_many_files()
         for warning in self._options.loaded.warnings:
             log.warning("%s", warning)
         with ExitStack() as open_parts:
@@ -139,6 +141,14 @@ class Process:
         where = f"http://{address[0]}:{address[1]}"
         log.info("serving %s, database %s, %s", where, self._options.database, redis.choice.reason)
         self._notifier.ready(f"serving {where}")
+
+
+def _allow_many_files() -> None:
+    """Connections are files: the usual soft limit of 1,024 is below what the server may hold open."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = min(FILES, hard) if hard != resource.RLIM_INFINITY else FILES
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _log_to_stderr() -> None:

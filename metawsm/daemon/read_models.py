@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -52,5 +51,3 @@ def read_models(minutes: int, outbox: Outbox) -> ReadModels:
         return event_pages.thread_detail(db, thread_id, before, limit, escalation_minutes=minutes)
 
     return ReadModels(list_threads, detail, queue, find, stats, event_pages.events_page, outbox.find)
-
-

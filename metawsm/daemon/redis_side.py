@@ -6,6 +6,7 @@ import logging
 import os
 import socket
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import gevent
@@ -105,10 +106,8 @@ class RedisSide:
     def close(self) -> None:
         """Give the namespace back and stop the server that we started."""
         if self._lease is not None and self._held:
-            try:
+            with suppress(Unavailable):  # else it runs out by itself
                 self._lease.release()
-            except Unavailable:
-                pass  # it runs out by itself
         if isinstance(self.transport, RedisTransport):
             self.transport.close()
         if self.bundled is not None:

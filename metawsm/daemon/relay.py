@@ -1,7 +1,7 @@
-"""The relay: one greenlet and one connection that publish outbox rows, send acks and read what is new, in one round trip.
+"""The relay: one greenlet and one connection that publish outbox rows, ack and read what is new, in one round trip.
 
-Reading right behind the publishing saves a wake-up per message; a blocking listener serves external publishers while the
-relay is idle.
+Reading right behind the publishing saves a wake-up per message; a blocking listener serves external publishers while
+the relay is idle.
 """
 
 from __future__ import annotations

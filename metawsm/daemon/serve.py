@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 
-def run(address: tuple[str, int], database: str, policy: str | None, redis: str | None, shutdown_timeout: float) -> None:
+def run(
+    address: tuple[str, int], database: str, policy: str | None, redis: str | None, shutdown_timeout: float
+) -> None:
     """Run until SIGTERM or SIGINT. Raises PolicyError, Refused, Unavailable when the daemon cannot start."""
     from gevent import monkey
 

@@ -89,5 +89,3 @@ def _trim(core: Core, retention: Retention) -> None:
             transport.trim(subscription.topic, group, f"{floor + 1}-0", retention.stream_entries)
         else:
             transport.trim(subscription.topic, group, f"{oldest_ms}-0", retention.stream_entries)
-
-

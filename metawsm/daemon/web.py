@@ -22,9 +22,7 @@ from metawsm.daemon.tail import TailEvent
 from metawsm.storage import log_reads
 
 
-def http_server(
-    core: Core, token: str, started_at: str, supervisor: Supervisor, rebuild: RebuildPort
-) -> HttpServer:
+def http_server(core: Core, token: str, started_at: str, supervisor: Supervisor, rebuild: RebuildPort) -> HttpServer:
     """The server, not yet started; the stream's broadcaster joins the supervisor's loops."""
     policy = core.policy
     access = Access(token, policy.auth.loopback)
@@ -35,9 +33,7 @@ def http_server(
     holder: list[HttpServer] = []
     facts = _facts(core, started_at, supervisor, feed, holder)
     made = pages(core.catalogue, core.topics, facts, rebuild)
-    app = Application(
-        core.catalogue, access, Writes(access, core.commands), queries, feed, made, policy.forum.enabled
-    )
+    app = Application(core.catalogue, access, Writes(access, core.commands), queries, feed, made, policy.forum.enabled)
     holder.append(HttpServer(core.options.address, app, error_body=server_error_body))
     return holder[0]
 

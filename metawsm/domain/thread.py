@@ -28,7 +28,7 @@ class Thread:
 
     `asker_last`: the asker spoke last (or asked anew by entering `new` or `waiting_human`).
     `waiting_since`: start of the SLA clock while somebody has to answer, else None (contract, section 8).
-    `open_requests`: post ids of unanswered guidance requests, oldest first; None on threads that are not control threads.
+    `open_requests`: post ids of unanswered guidance requests, oldest first; None where it is no control thread.
     """
 
     thread_id: str

@@ -58,7 +58,7 @@ CREATE INDEX {table}_assignee_run ON {table} (assignee_name, run_id, bucket, pri
     WHERE assignee_name IS NOT NULL AND run_id IS NOT NULL;
 CREATE INDEX {table}_due ON {table} (bucket, priority_rank, waiting_since) WHERE {_WAITS};
 CREATE INDEX {table}_ticket_due ON {table} (ticket, bucket, priority_rank, waiting_since) WHERE {_WAITS};
-CREATE INDEX {table}_run_due ON {table} (run_id, bucket, priority_rank, waiting_since, ticket)
+CREATE INDEX {table}_run_due ON {table} (run_id, bucket, priority_rank, waiting_since)
     WHERE run_id IS NOT NULL AND {_WAITS};
 CREATE INDEX {table}_assignee_due ON {table} (assignee_name, bucket, priority_rank, waiting_since)
     WHERE assignee_name IS NOT NULL AND {_WAITS};

@@ -35,11 +35,13 @@ INSERT INTO forum_posts (post_id, thread_id, sequence, kind, body, signal_json, 
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 _INSERT_TRANSITION = """
-INSERT INTO forum_state_transitions (sequence, thread_id, from_state, to_state, reason, actor_type, actor_name, occurred_at)
+INSERT INTO forum_state_transitions (
+    sequence, thread_id, from_state, to_state, reason, actor_type, actor_name, occurred_at)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?)
 """
 _INSERT_ASSIGNMENT = """
-INSERT INTO forum_assignments (sequence, thread_id, assignee_type, assignee_name, note, actor_type, actor_name, assigned_at)
+INSERT INTO forum_assignments (
+    sequence, thread_id, assignee_type, assignee_name, note, actor_type, actor_name, assigned_at)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?)
 """
 

@@ -31,7 +31,8 @@ def matching(
 ) -> tuple[list[tuple[int, str, str | None, str | None, str]], int]:
     """The first `limit` events in (after, upto] whose columns equal `wants`, as `wire_range`, and the last examined."""
     where = "".join(f" AND {name} = ?" for name in wants)
-    sql = f"SELECT {EVENT_COLUMNS} FROM forum_events WHERE sequence > ? AND sequence <= ?{where} ORDER BY sequence LIMIT ?"
+    span = f"SELECT {EVENT_COLUMNS} FROM forum_events WHERE sequence > ? AND sequence <= ?"
+    sql = f"{span}{where} ORDER BY sequence LIMIT ?"
     rows = [_wire(row) for row in db.execute(sql, (after, upto, *wants.values(), limit))]
     return rows, rows[-1][0] if len(rows) == limit else upto
 
@@ -43,7 +44,17 @@ def _wire(row: Row) -> tuple[int, str, str | None, str | None, str]:
 def to_publish(db: Db, topics: Topics, after: int, limit: int) -> list[Queued]:
     """The events after a sequence as the relay publishes them; their row id is unknown (0)."""
     return [
-        Queued(0, "event", row[1], topics.event(row[2]), row[5] or row[6] or "", wire_event_of_row(row), row[2], row[12], row[0])
+        Queued(
+            0,
+            "event",
+            row[1],
+            topics.event(row[2]),
+            row[5] or row[6] or "",
+            wire_event_of_row(row),
+            row[2],
+            row[12],
+            row[0],
+        )
         for row in db.execute(_AFTER, (after, limit))
     ]
 
@@ -67,10 +78,12 @@ def before_window(db: Db, since: str, most: int) -> int:
 def debug_rows(db: Db, query: dict[str, str], limit: int) -> dict[str, Any]:
     """The newest outbox rows, events, threads and control threads, for GET /forum/debug."""
     where, values = _scope(query)
-    events = db.execute(f"SELECT {EVENT_COLUMNS} FROM forum_events {where} ORDER BY sequence DESC LIMIT ?", (*values, limit))
+    events = db.execute(
+        f"SELECT {EVENT_COLUMNS} FROM forum_events {where} ORDER BY sequence DESC LIMIT ?", (*values, limit)
+    )
     threads = db.execute(
-        f"SELECT thread_id, ticket, run_id, title, state, priority, last_event_sequence, updated_at FROM forum_threads {where}"
-        " ORDER BY last_event_sequence DESC LIMIT ?",
+        "SELECT thread_id, ticket, run_id, title, state, priority, last_event_sequence, updated_at"
+        f" FROM forum_threads {where} ORDER BY last_event_sequence DESC LIMIT ?",
         (*values, limit),
     )
     controls = db.execute(
@@ -81,7 +94,9 @@ def debug_rows(db: Db, query: dict[str, str], limit: int) -> dict[str, Any]:
     return {
         "events": [dict(zip(event_names, row, strict=True)) for row in events],
         "threads": [dict(zip(thread_names, row, strict=True)) for row in threads],
-        "control_threads": [dict(zip(("run_id", "agent_name", "ticket", "thread_id"), row, strict=True)) for row in controls],
+        "control_threads": [
+            dict(zip(("run_id", "agent_name", "ticket", "thread_id"), row, strict=True)) for row in controls
+        ],
     }
 
 

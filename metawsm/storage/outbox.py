@@ -17,14 +17,18 @@ _INSERT = """
 INSERT INTO forum_outbox (message_id, kind, topic, message_key, payload_json, created_at, updated_at)
 VALUES (?, 'command', ?, ?, ?, ?, ?)
 """
-_COMMAND = "id, message_id, topic, message_key, payload_json, status, outcome, outcome_json, attempt_count, last_error, created_at"
+_COMMAND = (
+    "id, message_id, topic, message_key, payload_json, status, outcome, outcome_json, attempt_count, last_error,"
+    " created_at"
+)
 _FIND = f"SELECT {_COMMAND} FROM forum_outbox WHERE message_id = ? AND kind = 'command'"
 _HEAD = f"""
 SELECT {_COMMAND} FROM forum_outbox
 WHERE message_key = ? AND id <= ? AND kind = 'command' AND status IN ('pending', 'sent') ORDER BY id LIMIT 1
 """
 _FINISH = """
-UPDATE forum_outbox SET status = 'done', outcome = ?, outcome_json = ?, updated_at = ? WHERE id = ? AND status IN ('pending', 'sent')
+UPDATE forum_outbox SET status = 'done', outcome = ?, outcome_json = ?, updated_at = ?
+WHERE id = ? AND status IN ('pending', 'sent')
 """
 _FAIL = "UPDATE forum_outbox SET status = 'failed', last_error = ?, updated_at = ? WHERE id = ? AND status <> 'done'"
 _SENT = """
@@ -32,7 +36,8 @@ UPDATE forum_outbox SET status = iif(kind = 'event', 'done', 'sent'), attempt_co
     updated_at = ?1 WHERE id = ?2 AND status = 'pending'
 """
 _FAULT = """
-UPDATE forum_outbox SET attempt_count = attempt_count + 1, last_error = ?, updated_at = ? WHERE id = ? AND status = 'pending'
+UPDATE forum_outbox SET attempt_count = attempt_count + 1, last_error = ?, updated_at = ?
+WHERE id = ? AND status = 'pending'
 """
 _PENDING = """
 SELECT id, kind, message_id, topic, message_key, payload_json, sequence FROM forum_outbox

@@ -53,7 +53,8 @@ CREATE TABLE forum_outbox (
     outcome TEXT, outcome_json TEXT, attempt_count INTEGER NOT NULL DEFAULT 0, last_error TEXT,
     created_at TEXT NOT NULL, updated_at TEXT NOT NULL, sent_at TEXT
 );
-CREATE INDEX forum_outbox_lane ON forum_outbox (message_key, id) WHERE kind = 'command' AND status IN ('pending', 'sent');
+CREATE INDEX forum_outbox_lane ON forum_outbox (message_key, id)
+    WHERE kind = 'command' AND status IN ('pending', 'sent');
 CREATE INDEX forum_outbox_undone ON forum_outbox (status, id) WHERE status <> 'done';
 
 CREATE TABLE idempotency_keys (

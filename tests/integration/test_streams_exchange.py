@@ -48,6 +48,14 @@ def test_an_id_below_the_top_that_is_not_there_is_a_fault(connect: Connect) -> N
     assert fault == "MISSING entry feed 2-0 is not there and the top is 3-0"
 
 
+def test_an_id_below_the_only_entry_is_a_fault(connect: Connect) -> None:
+    """Where nothing was ever removed, what stands below the first entry was never there."""
+    transport = connect()
+    transport.exchange([on("feed", "u3", "3-0")], [], [])
+    (fault,) = transport.exchange([on("feed", "u2", "2-0")], [], []).faults
+    assert str(fault).startswith("MISSING")
+
+
 def test_another_message_under_the_same_id_is_a_fault(connect: Connect) -> None:
     """After a restore another timeline may stand in the feed: it is named."""
     transport = connect()
@@ -127,6 +135,34 @@ def test_out_of_memory_refuses_all_publications_or_none(start_broker: Start) -> 
     both = [on("feed", "u2", "2-0"), on("feed", "u3", "3-0")]
     assert transport.exchange(both, [], []).faults == [None, None]
     transport.close()
+
+
+def test_memory_that_runs_out_in_the_middle_leaves_no_hole(start_broker: Start) -> None:
+    """A large message that does not fit between two small ones that do: none of the three is published."""
+    broker = start_broker()
+    transport = RedisTransport(broker.url, "c")
+    transport.ping()
+    with broker.client() as client:
+        client.config_set("maxmemory", int(client.info("memory")["used_memory"]) + 2_000_000)
+    three = [on("feed", "u1", "1-0"), on("feed", "u2", "2-0", size=8_000_000), on("feed", "u3", "3-0")]
+    assert [str(fault).partition(" ")[0] for fault in transport.exchange(three, [], []).faults] == ["OOM"] * 3
+    assert transport.last_entry_id("feed") == "0-0"
+    transport.close()
+
+
+def test_a_stream_that_may_not_be_read_is_left_out(start_broker: Start) -> None:
+    """Without permission to read one stream the others are read all the same, and the stream is named."""
+    broker = start_broker()
+    rules = ["on", ">secret", "~good*", "%W~bad*", "+@all"]
+    broker.client().execute_command("ACL", "SETUSER", "limited", *rules)  # type: ignore[no-untyped-call]
+    limited = RedisTransport(broker.url.replace("unix://", "unix://limited:secret@"), "c")
+    reads = [Subscription("good", "g"), Subscription("bad", "g")]
+    limited.ensure(reads)
+    answer = limited.exchange([on("good", "a"), on("bad", "b")], [], reads)
+    assert answer.faults == [None, None]
+    assert [delivery.topic for delivery in answer.deliveries] == ["good"]
+    assert limited.sick_topics["bad"].startswith("NOPERM")
+    limited.close()
 
 
 def test_a_forbidden_key_is_a_fault_of_its_own(start_broker: Start) -> None:

@@ -106,6 +106,8 @@ def test_a_paused_server_is_unavailable_and_a_repeat_harmless(broker: ServerHand
     started = time.monotonic()
     with pytest.raises(Unavailable, match="Timeout"):
         transport.exchange([on("feed", "u2", "2-0")], [], [])
+    with pytest.raises(Unavailable, match="Timeout"):
+        transport.ping()
     assert time.monotonic() - started < 3
     broker.resume()
     eventually(lambda: broker.client().xlen("feed") == 2)

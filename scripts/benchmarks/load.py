@@ -1,0 +1,114 @@
+"""A load generator that costs little itself, so that the server is what is measured. A program of its own.
+
+Reads one JSON object from standard input: `host, port, requests` (a list of [method, target, headers, body], used in
+turn), `clients`, and `seconds` or `count`. Each client sends its next request when it has the answer to the one before.
+Prints `{"seconds", "statuses", "latencies_ms"}`. One client is http.client; more are sockets in one epoll loop.
+"""
+
+from __future__ import annotations
+
+import http.client
+import itertools
+import json
+import selectors
+import socket
+import sys
+import time
+from collections import Counter
+from typing import Any
+
+
+def one_client(job: dict[str, Any]) -> dict[str, Any]:
+    """Ask over one http.client connection."""
+    connection = http.client.HTTPConnection(job["host"], job["port"], timeout=60)
+    statuses: Counter[int] = Counter()
+    latencies: list[float] = []
+    begun = time.perf_counter()
+    for method, target, headers, body in itertools.cycle(job["requests"]):
+        sent = time.perf_counter()
+        connection.request(method, target, body.encode() if body else None, headers)
+        answer = connection.getresponse()
+        answer.read()
+        latencies.append((time.perf_counter() - sent) * 1000)
+        statuses[answer.status] += 1
+        if _over(job, begun, len(latencies)):
+            break
+    return _told(begun, statuses, latencies)
+
+
+def _over(job: dict[str, Any], begun: float, done: int) -> bool:
+    return bool(done >= job.get("count", 1 << 62) or time.perf_counter() - begun > job.get("seconds", 1e9))
+
+
+def _told(begun: float, statuses: Counter[int], latencies: list[float]) -> dict[str, Any]:
+    return {"seconds": time.perf_counter() - begun, "statuses": statuses, "latencies_ms": latencies}
+
+
+class Clients:
+    """Many keep-alive connections in one loop."""
+
+    def __init__(self, job: dict[str, Any]) -> None:
+        self._job = job
+        self._wire = itertools.cycle([_wire(job, *request) for request in job["requests"]])
+        self._selector = selectors.DefaultSelector()
+        self._statuses: Counter[int] = Counter()
+        self._latencies: list[float] = []
+        self._sent = 0
+
+    def run(self) -> dict[str, Any]:
+        """Until the time is over or all is sent, and every answer is there."""
+        begun = time.perf_counter()
+        for _ in range(self._job["clients"]):
+            sock = socket.create_connection((self._job["host"], self._job["port"]))
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            key = self._selector.register(sock, selectors.EVENT_READ, [0.0, b""])
+            self._send(key)
+        while self._selector.get_map():
+            for key, _ in self._selector.select(60):
+                if self._receive(key):
+                    if _over(self._job, begun, self._sent):
+                        self._selector.unregister(key.fileobj)
+                    else:
+                        self._send(key)
+        return _told(begun, self._statuses, self._latencies)
+
+    def _send(self, key: Any) -> None:
+        self._sent += 1
+        key.data[:] = time.perf_counter(), b""
+        key.fileobj.sendall(next(self._wire))
+
+    def _receive(self, key: Any) -> bool:
+        """Whether the answer is complete."""
+        data = key.fileobj.recv(262_144)
+        if not data:
+            raise SystemExit("the server closed a connection")
+        whole = key.data[1] + data
+        key.data[1] = whole
+        end = whole.find(b"\r\n\r\n")
+        if end < 0 or len(whole) < end + 4 + _length(whole, end):
+            return False
+        self._latencies.append((time.perf_counter() - key.data[0]) * 1000)
+        self._statuses[int(whole[9:12])] += 1
+        return True
+
+
+def _length(answer: bytes, end: int) -> int:
+    begin = answer[:end].lower().index(b"content-length:") + 15
+    return int(answer[begin:end].split(b"\r\n", 1)[0])
+
+
+def _wire(job: dict[str, Any], method: str, target: str, headers: dict[str, str], body: str | None) -> bytes:
+    payload = (body or "").encode()
+    lines = {"Host": f"{job['host']}:{job['port']}", **headers, "Content-Length": str(len(payload))}
+    head = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
+    return f"{method} {target} HTTP/1.1\r\n{head}\r\n".encode() + payload
+
+
+def main() -> None:
+    """Read the job, do it, print what was seen."""
+    job = json.load(sys.stdin)
+    json.dump(one_client(job) if job["clients"] == 1 else Clients(job).run(), sys.stdout)
+
+
+if __name__ == "__main__":
+    main()
