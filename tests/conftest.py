@@ -29,20 +29,23 @@ def pyz() -> Path:
 
 @pytest.fixture
 def start_daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Daemon]]:
-    """Start real daemons from the source tree, each in a folder of its own: `start_daemon("--redis", url).request(...)`.
+    """Start real daemons, each in a folder of its own: `start_daemon("--redis", url).request(...)`; the test ends them.
 
-    `redis` is the bundled server unless the options name another; `policy` is written to the policy file, `command`
-    (such as the artifact's) replaces the source tree, `env` adds variables. The test ends them.
+    Redis is the bundled server unless the options name another. `policy` is written to the policy file, `command` (such
+    as the artifact's) replaces the source tree, `env` adds variables. Waits until all is
+    ready, with Redis if `needs_redis`.
     """
     running: list[Daemon] = []
 
-    def start(*options: str, policy: Any = None, command: Sequence[str] | None = None, **env: str) -> Daemon:
+    def start(
+        *options: str, policy: Any = None, command: Sequence[str] | None = None, needs_redis: bool = True, **env: str
+    ) -> Daemon:
         folder = tmp_path_factory.mktemp("daemon")
         if policy is not None:
             (folder / ".metawsm").mkdir()
             (folder / ".metawsm" / "policy.json").write_text(json.dumps(policy))
         redis = () if "--redis" in options else ("--redis", "embedded://")
-        running.append(Daemon(command, folder, *options, *redis, env=env))
+        running.append(Daemon(command, folder, *options, *redis, env=env, needs_redis=needs_redis))
         return running[-1]
 
     yield start

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hmac
 import ipaddress
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -91,8 +92,13 @@ class Access:
 def _is_loopback(request: Request) -> bool:
     if any(name in request.environ for name in _FORWARDED):
         return False  # a proxy on this machine speaks for somebody else
+    return _is_loopback_address(str(request.environ.get("REMOTE_ADDR", "")))
+
+
+@lru_cache(256)
+def _is_loopback_address(text: str) -> bool:
     try:
-        return ipaddress.ip_address(str(request.environ.get("REMOTE_ADDR", ""))).is_loopback
+        return ipaddress.ip_address(text).is_loopback
     except ValueError:
         return False
 
@@ -103,6 +109,7 @@ def _host_name(host: str) -> str:
     return host.rpartition(":")[0] if host.count(":") == 1 else host
 
 
+@lru_cache(256)
 def _is_local_name(name: str) -> bool:
     if name.lower() == "localhost":
         return True

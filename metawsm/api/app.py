@@ -12,19 +12,20 @@ from typing import Any
 import bottle
 from attrs import frozen
 
-from metawsm.api import errors
+from metawsm.api import errors, operations
 from metawsm.api.access import Access
 from metawsm.api.exchange import Answer, Environ, Request
 from metawsm.api.feed import Feed
 from metawsm.api.http_head import Refusal
+from metawsm.api.operations import BASE, Operation
 from metawsm.api.queries import Queries
-from metawsm.api.writes import BASE, Writes
+from metawsm.api.writes import Writes
 from metawsm.bus.catalogue import Catalogue
 from metawsm.domain.errors import MetawsmError, NotFound, OutcomeUnknown, Unavailable
 
 StartResponse = Callable[..., Any]
 Endpoint = Callable[[Request], Answer]
-STREAM = f"{BASE}/forum/stream"
+STREAM = operations.STREAM.whole
 log = logging.getLogger("metawsm.http")
 
 
@@ -58,20 +59,14 @@ class Application:
         self._access = access
         self._feed = feed
         self._enabled = enabled
-        self._router = bottle.Bottle(catchall=False, autojson=False)
+        self._router = bottle.Bottle()  # only its router is used
         self._hot: dict[tuple[str, str], Endpoint] = {}
         for spec in catalogue.specs:
             endpoint = self._forum(partial(writes.endpoint, spec))
             self._route("POST", BASE + spec.path, endpoint)
-        for path, endpoint in _reads(queries, pages).items():
-            self._route(
-                "GET",
-                BASE + path,
-                self._forum(self._known(endpoint)) if path.startswith("/forum") else self._known(endpoint),
-            )
-        self._route("POST", f"{BASE}/forum/rebuild", self._forum(pages.rebuild))
-        self._route("GET", "/livez", pages.livez)
-        self._route("GET", "/readyz", pages.readyz)
+        endpoints = _endpoints(queries, pages)
+        for operation in operations.ALL:
+            self._route(operation.method, operation.whole, self._admitted(operation, endpoints[operation.name]))
         self._route("GET", STREAM, self._forum(_upgrade_required))
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
@@ -79,10 +74,7 @@ class Application:
         endpoint = self._hot.get((environ["REQUEST_METHOD"], environ["PATH_INFO"]))
         if environ["PATH_INFO"] == STREAM and "HTTP_UPGRADE" in environ:
             return self._stream(environ, start_response)
-        if endpoint is not None:
-            answer = _guarded(endpoint, Request(environ))
-        else:
-            answer = self._routed(environ)
+        answer = self._routed(environ) if endpoint is None else _guarded(endpoint, Request(environ))
         return _send(answer, environ, start_response)
 
     def _route(self, method: str, path: str, endpoint: Endpoint) -> None:
@@ -97,12 +89,18 @@ class Application:
             return _guarded(partial(_no_route, error), Request(environ))
         return _guarded(route.callback, Request(environ, _decoded(path)))
 
-    def _known(self, endpoint: Endpoint) -> Endpoint:
+    def _admitted(self, operation: Operation, endpoint: Endpoint) -> Endpoint:
+        """The endpoint behind the checks that its operation needs."""
+
         def checked(request: Request) -> Answer:
             self._access.credential(request)
+            if operation.method != "GET":
+                self._access.check_write(request)
             return endpoint(request)
 
-        return checked
+        if operation.open:
+            return endpoint
+        return self._forum(checked) if operation.forum else checked
 
     def _forum(self, endpoint: Endpoint) -> Endpoint:
         return endpoint if self._enabled else _disabled
@@ -117,20 +115,24 @@ class Application:
         return []
 
 
-def _reads(queries: Queries, pages: Pages) -> dict[str, Endpoint]:
+def _endpoints(queries: Queries, pages: Pages) -> dict[str, Endpoint]:
+    """What serves each operation, by its name."""
     return {
-        "/health": pages.health,
-        "/openapi.json": pages.openapi,
-        "/asyncapi.json": pages.asyncapi,
-        "/forum/threads": queries.threads,
-        "/forum/threads/{thread_id}": queries.thread,
-        "/forum/queues": queries.queue,
-        "/forum/search": queries.search,
-        "/forum/stats": queries.stats,
-        "/forum/events": queries.events,
-        "/forum/commands/{command_id}": queries.command,
-        "/forum/debug": pages.debug,
-        "/forum/rebuild": pages.rebuild_state,
+        operations.HEALTH.name: pages.health,
+        operations.LIVEZ.name: pages.livez,
+        operations.READYZ.name: pages.readyz,
+        operations.OPENAPI.name: pages.openapi,
+        operations.ASYNCAPI.name: pages.asyncapi,
+        operations.LIST_THREADS.name: queries.threads,
+        operations.SHOW_THREAD.name: queries.thread,
+        operations.SHOW_QUEUE.name: queries.queue,
+        operations.SEARCH.name: queries.search,
+        operations.SHOW_STATS.name: queries.stats,
+        operations.LIST_EVENTS.name: queries.events,
+        operations.SHOW_COMMAND.name: queries.command,
+        operations.DEBUG.name: pages.debug,
+        operations.REBUILD.name: pages.rebuild,
+        operations.REBUILD_STATE.name: pages.rebuild_state,
     }
 
 
@@ -154,7 +156,7 @@ def _no_route(error: bottle.HTTPError, request: Request) -> Answer:
 
 
 def _disabled(_: Request) -> Answer:
-    raise Unavailable("the forum is switched off: forum.enabled is false in the policy")
+    raise errors.ForumDisabled("the forum is switched off: forum.enabled is false in the policy")
 
 
 def _upgrade_required(_: Request) -> Answer:
@@ -185,7 +187,7 @@ def answer_of(error: MetawsmError) -> Answer:
     """The answer of an error that stopped a request."""
     status = errors.status_of(error.code)
     headers: tuple[tuple[str, str], ...] = ()
-    if status == 503:
+    if isinstance(error, Unavailable):
         headers = (("Retry-After", errors.RETRY_AFTER),)
     elif status == 401:
         headers = (("WWW-Authenticate", 'Bearer realm="metawsm"'),)

@@ -26,10 +26,11 @@ STATUS: dict[str, int] = {
     "invalid_fields": 422,
     "unavailable": 503,
     "overloaded": 503,
+    "forum_disabled": 503,
     "outcome_unknown": 500,
     "internal": 500,
 }
-RETRY_AFTER = "1"  # seconds, with every 503
+RETRY_AFTER = "1"  # seconds, with every 503 that passes by itself
 
 
 class Forbidden(MetawsmError):
@@ -42,6 +43,12 @@ class MethodNotAllowed(MetawsmError):
     """The path exists, the method does not."""
 
     code = "method_not_allowed"
+
+
+class ForumDisabled(MetawsmError):
+    """The policy switches the forum off; trying again does not help."""
+
+    code = "forum_disabled"
 
 
 class UnsupportedMediaType(MetawsmError):

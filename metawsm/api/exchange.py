@@ -78,7 +78,8 @@ class Request:
         """The body as a JSON object. Raises Malformed."""
         raw = self.environ["wsgi.input"].read()
         try:
-            value = json.loads(raw or b"{}", parse_constant=_refuse_constant)
+            # decoded here, since json guesses other encodings and lets half characters pass
+            value = json.loads(raw.decode() or "{}", parse_constant=_refuse_constant)
         except (ValueError, RecursionError) as error:
             raise Malformed(f"the body is not JSON: {_short(error)}") from error
         if not isinstance(value, dict):

@@ -14,12 +14,14 @@ from gevent.event import Event
 from metawsm.api.access import Access
 from metawsm.api.exchange import Environ, Request, number
 from metawsm.api.websocket import Socket, accept, encode_text
-from metawsm.domain.errors import Overloaded
+from metawsm.domain.errors import Overloaded, Unavailable
 from metawsm.messages.codec import to_json
 
 HEARTBEAT = 25.0  # seconds
 FILTERS = ("ticket", "run_id", "thread_id")
 CATCH_UP = 500  # events per frame while catching up
+FRAME_CHARS = 128 * 1024  # of events in one frame: what a client may owe us is a few times as much
+DRAIN_SECONDS = 30.0  # a client may take to read one frame while catching up
 YIELD_EVERY = 50  # subscribers written to before others get a turn
 MOST_SUBSCRIBERS = 2000
 
@@ -119,17 +121,29 @@ class Feed:
     def _follow(self, client: Subscriber, limit: int) -> None:
         """Catch up in pages, then go live in the same hub turn: no gap and nothing twice."""
         while client.cursor < self._tail.head:
-            events, examined = self._behind(client, limit)
-            client.cursor = examined
-            if events:
-                client.socket.send_frame(self._frame(events, examined))
-            if not client.socket.wait_drained(30.0):
+            if not self._catch_up(client, limit):
                 return
         self._join(client)
         try:
             self._listen(client)
         finally:
             self._leave(client)
+
+    def _catch_up(self, client: Subscriber, limit: int) -> bool:
+        """Send one page; False when the client does not take it or the log cannot be read: it resumes by cursor."""
+        try:
+            events, examined = self._behind(client, limit)
+        except Unavailable as error:
+            client.socket.close(1013, error.message[:100])
+            return False
+        for frame in self._frames(events, examined):
+            client.socket.send_frame(frame)
+            if not client.socket.wait_drained(DRAIN_SECONDS):
+                client.socket.close(1013, "too slow, resume by cursor")
+                return False
+        client.cursor = examined
+        gevent.sleep(0)  # pages without a match must not keep others from their turn
+        return True
 
     def _join(self, client: Subscriber) -> None:
         self._live.setdefault(client.wants, []).append(client)
@@ -179,22 +193,33 @@ class Feed:
         sent = 0
         for wants, clients in list(self._live.items()):
             wanted = [event for event in events if wants.matches(event)]
-            frame = self._frame(wanted, last) if wanted else None
+            frames = self._frames(wanted, last)
             for client in list(clients):
                 sent += 1
-                self._show(client, events, frame, last)
+                self._show(client, events, frames, last)
                 if sent % YIELD_EVERY == 0:
                     gevent.sleep(0)
 
-    def _show(self, client: Subscriber, events: Sequence[Any], frame: bytes | None, last: int) -> None:
+    def _show(self, client: Subscriber, events: Sequence[Any], frames: Sequence[bytes], last: int) -> None:
         if client.cursor >= last:
             return
         if client.cursor >= events[0].sequence:  # joined in the middle of this batch
             own = [e for e in events if e.sequence > client.cursor and client.wants.matches(e)]
-            frame = self._frame(own, last) if own else None
+            frames = self._frames(own, last)
         client.cursor = last
-        if frame is not None:
+        for frame in frames:
             client.socket.send_frame(frame)
+
+    def _frames(self, events: Sequence[Any], examined: int) -> list[bytes]:
+        """The events in frames of bearable size; the last one's cursor is `examined`. None for no events."""
+        frames: list[bytes] = []
+        begin = size = 0
+        for index, event in enumerate(events):
+            if index > begin and size + len(event.text) > FRAME_CHARS:
+                frames.append(self._frame(events[begin:index], events[index - 1].sequence))
+                begin, size = index, 0
+            size += len(event.text)
+        return [*frames, self._frame(events[begin:], examined)] if events else frames
 
     def _frame(self, events: Sequence[Any], cursor: int) -> bytes:
         texts = ",".join(event.text for event in events)

@@ -237,11 +237,20 @@ class Connection:
             self.websocket.close(1000, "")
             self.websocket.wait_closed()
 
+    def _send_all(self, data: bytes) -> None:
+        """Most answers fit into the socket's buffer: then gevent's own loop over `send` is not needed."""
+        try:
+            sent = self._raw.send(data)
+        except BlockingIOError:
+            sent = 0
+        if sent < len(data):
+            self._sock.sendall(memoryview(data)[sent:])
+
     def _send(self, data: bytes) -> None:
         self._answer.head_sent = True
         self.deadline = self._shared.now + self._shared.limits.send_seconds
         try:
-            self._sock.sendall(data)
+            self._send_all(data)
         except OSError as error:
             raise _Gone from error
         self.deadline = NEVER

@@ -122,7 +122,9 @@ class Socket:
         """
         if self._close_sent:
             return False
-        if self._queued + len(frame) > self._limits.queue_bytes or len(self._queue) >= self._limits.queue_frames:
+        # One frame alone is always taken: a client that reads must be able to get past a large event.
+        over = self._queued > 0 and self._queued + len(frame) > self._limits.queue_bytes
+        if over or len(self._queue) >= self._limits.queue_frames:
             self._give_up("too slow: the queue is full, resume by cursor")
             return False
         self._enqueue(frame)

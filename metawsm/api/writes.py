@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
 
 from attrs import frozen
 
 from metawsm.api import errors
 from metawsm.api.access import Access
 from metawsm.api.exchange import Answer, Request
-from metawsm.bus.dispatch import Outcome
+from metawsm.api.operations import BASE
+from metawsm.bus.dispatch import Outcome, read_message
 from metawsm.bus.specs import CommandSpec
 from metawsm.bus.submit import Prepared, Submitter
-from metawsm.domain.errors import Malformed
+from metawsm.domain.errors import InvalidFields, Malformed
 
-BASE = "/api/v1"
 KEY_LIMIT = 128
 LONGEST_WAIT = 30.0  # seconds
 DEFAULT_WAIT = 5.0
@@ -58,11 +58,27 @@ class Writes:
         wait = _wait(request)
         key = _key(request)
         body = request.json_object()
-        actor = self.access.actor(credential, body)
+        thread_id = request.path.get("thread_id")
+        try:
+            actor = self.access.actor(credential, body)
+        except InvalidFields as nobody:
+            raise _every_fault(spec, body, thread_id, nobody) from None
         scope = f"{credential} {request.environ['PATH_INFO']}"
-        prepared = self.commands.submitter.prepare(spec, body, request.path.get("thread_id"), actor, scope, key)
+        prepared = self.commands.submitter.prepare(spec, body, thread_id, actor, scope, key)
         reply = self.commands.send(prepared, wait)
         return answer(reply.command_id, reply.outcome)
+
+
+def _every_fault(
+    spec: CommandSpec, body: dict[str, Any], thread_id: str | None, nobody: InvalidFields
+) -> InvalidFields:
+    """The missing actor, and whatever else is wrong with the body."""
+    try:
+        read_message(spec, body, thread_id)
+    except InvalidFields as others:
+        faults = others.fields | nobody.fields
+        return InvalidFields(f"faulty field(s): {', '.join(faults)}", fields=faults)
+    return nobody
 
 
 def answer(command_id: str, outcome: Outcome | None) -> Answer:
@@ -71,7 +87,7 @@ def answer(command_id: str, outcome: Outcome | None) -> Answer:
         where = f"{BASE}/forum/commands/{command_id}"
         return Answer(202, {"command": {"id": command_id, "status": "queued"}}, (("Location", where),))
     if outcome.kind == "applied":
-        return Answer(outcome.status, outcome.body or {})
+        return Answer(outcome.status, outcome.body_json.encode() if outcome.body_json else outcome.body or {})
     body = errors.body_of(outcome.code, outcome.message, command_id, outcome.faults, outcome.details)
     return Answer(errors.status_of(outcome.code), errors.encoded(body))
 

@@ -37,7 +37,11 @@ class Prune(Protocol):
 
 @define
 class Clockwork:
-    """The tools of schedules. `ago(seconds)` is the time that long ago, RFC 3339."""
+    """The tools of schedules. `ago(seconds)` is the time that long ago, RFC 3339.
+
+    `reread` lets the relay look for pending rows in the table, `claim` takes over commands that other consumers of our
+    group have read and left lying.
+    """
 
     writer: Writer
     ago: Callable[[float], str]
@@ -46,6 +50,9 @@ class Clockwork:
     command_lags: Callable[[], Sequence[CommandLag]]
     repeat_sent: Callable[[int], None]
     oldest_sent: Callable[[Db], tuple[str | None, int]]
+    oldest_pending: Callable[[Db], str | None]
+    reread: Callable[[], None]
+    claim: Callable[[], None]
     prunes: Sequence[Prune]
     trim_streams: Callable[[Retention], None]
     retention: Retention

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from functools import cache
 from typing import Any, Protocol
 
-from attrs import frozen
+from attrs import field, frozen
 
 from metawsm.bus import fields
 from metawsm.bus.catalogue import Catalogue
+from metawsm.bus.fresh import Decoded, Fresh
 from metawsm.bus.ports import Db
 from metawsm.bus.specs import CommandSpec
 from metawsm.bus.work import Queued, Store, Tools, Work
@@ -40,7 +42,7 @@ class CommandRow:
 class Outcome:
     """What became of a command: `applied` with the answer's status and body, or `rejected` with code and reason.
 
-    `last_sequence` is the newest event the command made or relied on; readers that have it have read this write.
+    `body_json` may hold the body's JSON, which is needed twice: for the row and for the answer. `last_sequence` is the newest event the command made or relied on; readers that have it have read this write.
     """
 
     kind: str
@@ -51,20 +53,21 @@ class Outcome:
     message: str = ""
     faults: Mapping[str, Any] | None = None
     details: Mapping[str, Any] | None = None
+    body_json: str | None = None
 
     def to_json(self) -> str:
         """The stored form: members at their defaults are left out."""
         members = {
             "kind": self.kind,
             "status": self.status,
-            "body": self.body,
             "last_sequence": self.last_sequence,
             "code": self.code,
             "message": self.message,
             "faults": self.faults,
             "details": self.details,
         }
-        return to_json({name: value for name, value in members.items() if value})
+        text = to_json({name: value for name, value in members.items() if value})
+        return f'{text[:-1]},"body":{self.body_json or to_json(self.body)}}}' if self.body else text
 
     @staticmethod
     def from_json(text: str) -> Outcome:
@@ -117,46 +120,44 @@ class Rows(Protocol):
 
 @frozen
 class Dispatcher:
-    """Executes command rows. `trusted` lets external messages act as human or operator."""
+    """Executes command rows. `trusted` lets external messages act as human or operator; `fresh` spares decoding."""
 
     catalogue: Catalogue
     rows: Rows
     store: Store
     tools: Tools
     trusted: bool = False
+    fresh: Fresh = field(factory=Fresh)
 
     def execute(self, db: Db, row: CommandRow) -> Handled:
         """Handle one undone row. Raises HandlerBug, or the driver's Unavailable; rejections are outcomes."""
         now = self.tools.now()
         spec: CommandSpec | None = None
         try:
-            members, body = read_command(row.text)
-            envelope = envelope_from(members)
-            spec = self.catalogue.by_event_type(envelope.event_type)
-            work = self._work(db, spec, envelope, body, now)
-            outcome, queued = self._decide(spec, work, envelope, body)
+            decoded = self.fresh.take(row.message_id)
+            head = decoded.envelope if decoded else envelope_from(read_command(row.text)[0])
+            spec = self.catalogue.by_event_type(head.event_type)
+            outcome, queued = self._decide(db, spec, row, head, decoded, now)
         except Exception as error:
             raise HandlerBug(row, spec.name if spec else "decode", error) from error
         self.rows.finish(db, row.id, outcome, outcome.to_json(), now)
         return Handled(row, outcome, queued)
 
-    def _work(self, db: Db, spec: CommandSpec, envelope: Envelope, body: Mapping[str, Any], now: str) -> Work:
-        expected = body.get("expected_sequence") if spec.loads else None
-        return Work(db, self.store, self.tools, envelope, expected, now)
-
     def _decide(
-        self, spec: CommandSpec, work: Work, envelope: Envelope, body: Mapping[str, Any]
+        self, db: Db, spec: CommandSpec, row: CommandRow, head: Envelope, decoded: Decoded | None, now: str
     ) -> tuple[Outcome, tuple[Queued, ...]]:
+        work = Work(db, self.store, self.tools, head, None, now)
         try:
-            self._check_actor(envelope)
-            message = read_message(spec, body, envelope.thread_id)[0]
-            answer = spec.handle(work, message)
+            self._check_actor(head)
+            decoded = decoded or _decoded(spec, row, head)
+            work.expected_sequence = decoded.expected_sequence
+            answer = spec.handle(work, decoded.message)
         except Rejected as error:
             if work.dirty:  # a handler decides before it writes; half a command must never stay
                 raise RuntimeError(f"{spec.name} was rejected after it had written") from error
             return rejection(error), ()
         last = max((q.sequence or 0 for q in work.queued), default=_sequence_of(answer))
-        return Outcome("applied", spec.status, answer, last), tuple(work.queued)
+        return Outcome("applied", spec.status, answer, last, body_json=to_json(answer)), tuple(work.queued)
 
     def _check_actor(self, envelope: Envelope) -> None:
         if envelope.actor_known_by == "redis" and envelope.actor_type in RESPONDERS and not self.trusted:
@@ -173,17 +174,32 @@ def rejection(error: Rejected) -> Outcome:
 
 def read_message(spec: CommandSpec, body: Mapping[str, Any], thread_id: str | None) -> list[Any]:
     """Message, attribution and expectation of a body. Raises InvalidFields naming every fault."""
-    path = {name: thread_id or "" for name, rule in fields.rules_of(spec.message).items() if rule.where == "path"}
+    path = dict.fromkeys(_path_fields(spec.message), thread_id or "")
     wrong = [name for name, value in path.items() if body.get(name, value) != value]
     if wrong:
         raise InvalidFields(
             f"faulty field(s): {', '.join(wrong)}",
             fields={name: ["is given by the path, and differs"] for name in wrong},
         )
-    parts = fields.split({**body, **path}, *spec.parts)
+    parts = fields.split({**body, **path} if path else body, *spec.parts)
     if spec.check is not None:
         spec.check(parts[0])
     return parts
+
+
+def _decoded(spec: CommandSpec, row: CommandRow, head: Envelope) -> Decoded:
+    parts = read_message(spec, read_command(row.text)[1], head.thread_id)
+    return Decoded(head, parts[0], expected_sequence(parts))
+
+
+def expected_sequence(parts: list[Any]) -> int | None:
+    """What the sender of a read message believes about its thread."""
+    return parts[2].expected_sequence if len(parts) > 2 else None
+
+
+@cache
+def _path_fields(message: type) -> tuple[str, ...]:
+    return tuple(name for name, rule in fields.rules_of(message).items() if rule.where == "path")
 
 
 def _sequence_of(answer: Mapping[str, Any]) -> int:

@@ -17,7 +17,7 @@ from metawsm.domain.errors import InvalidFields
 
 T = TypeVar("T")
 RULE = "rule"
-_MISSING = object()
+_STRINGS = frozenset({"text", "name", "thread_id", "choice"})
 MAX_SEQUENCE = 2**53 - 1  # what every JSON reader holds exactly
 
 
@@ -113,8 +113,8 @@ def rules_of(message: type) -> dict[str, Rule]:
 def _read(table: dict[str, Rule], values: Mapping[str, Any], faults: dict[str, list[str]]) -> dict[str, Any]:
     read: dict[str, Any] = {}
     for field_name, rule in table.items():
-        value = values.get(field_name, _MISSING)
-        if value is _MISSING or value is None:
+        value = values.get(field_name)
+        if value is None:
             if rule.required:
                 faults[field_name] = ["is required"]
             continue
@@ -126,16 +126,14 @@ def _read(table: dict[str, Rule], values: Mapping[str, Any], faults: dict[str, l
 
 def check(rule: Rule, value: Any) -> str | None:
     """Say what is wrong with `value`, or None."""
+    if rule.kind in _STRINGS:
+        return _string_fault(rule, value) if isinstance(value, str) else "must be a string"
     if rule.kind == "integer":
         good = isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_SEQUENCE
         return None if good else "must be a whole number from 0 to 2^53 - 1"
     if rule.kind == "object":
         return None if isinstance(value, dict) else "must be a JSON object"
-    if rule.kind == "texts":
-        return _texts_fault(rule, value)
-    if not isinstance(value, str):
-        return "must be a string"
-    return _string_fault(rule, value)
+    return _texts_fault(rule, value)
 
 
 def _string_fault(rule: Rule, value: str) -> str | None:

@@ -80,12 +80,16 @@ class Publication:
 
 @frozen
 class Subscription:
-    """What is read: one stream through one group. With `noack` nothing stays pending (the cursor is elsewhere)."""
+    """What is read: one stream through one group. With `noack` nothing stays pending (the cursor is elsewhere).
+
+    A `blind` reader wants to know that there is something new: its deliveries come without their message.
+    """
 
     topic: str
     group: str
     count: int = 256
     noack: bool = False
+    blind: bool = False
 
 
 @frozen
@@ -115,7 +119,7 @@ class Ack:
 
 @frozen
 class Exchange:
-    """The answer to one round trip: deliveries, and per publication an error text or None (written or already there)."""
+    """The answer to one round trip: deliveries, and per publication an error text, or None if it is there now."""
 
     faults: Sequence[str | None]
     deliveries: Sequence[Delivery]
@@ -140,6 +144,18 @@ class Transport(Protocol):
 
     def ensure(self, reads: Sequence[Subscription]) -> Sequence[Subscription]:
         """Create missing streams and groups (from the beginning); return those that had to be created."""
+        ...
+
+    def ensure_streams(self, topics: Sequence[str]) -> None:
+        """Create missing streams that have no group of ours, so that other programs find them from the start."""
+        ...
+
+    def claim_idle(self, read: Subscription, idle_seconds: float) -> Sequence[Delivery]:
+        """Take over entries that any consumer of the group has left unacknowledged for so long."""
+        ...
+
+    def empty(self, topics: Sequence[str]) -> None:
+        """Remove streams with all entries and groups, so that any entry id can be written again."""
         ...
 
     def last_entry_id(self, topic: str) -> str:

@@ -10,7 +10,7 @@ from attrs import frozen
 from metawsm.bus.fields import MAX_SEQUENCE
 from metawsm.bus.ports import Db, Row
 from metawsm.bus.specs import Change, ProjectionSpec
-from metawsm.domain.events import Event
+from metawsm.domain.events import Event, ThreadOpened
 from metawsm.domain.thread import Thread, evolve
 from metawsm.messages.codec import EVENT_COLUMNS, event_of_row
 
@@ -128,7 +128,8 @@ class Projector:
         thread_id = event.envelope.thread_id
         if thread_id is None:
             return Change(event, None, None)
-        before = threads.get(thread_id) or self._find(db, thread_id)
+        opens = isinstance(event.fact, ThreadOpened)
+        before = None if opens else threads.get(thread_id) or self._find(db, thread_id)
         after = evolve(before, event)
         threads[thread_id] = after
         return Change(event, before, after)

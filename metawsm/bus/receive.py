@@ -10,14 +10,20 @@ from attrs import frozen
 
 from metawsm.bus.catalogue import Catalogue
 from metawsm.bus.dispatch import CommandRow, Rows, read_message
+from metawsm.bus.fields import rules_of
 from metawsm.bus.intake import ControlThreads, Intake
 from metawsm.bus.ports import Db, Delivery, Message
+from metawsm.bus.specs import CommandSpec
 from metawsm.bus.work import Store, Tools
 from metawsm.domain.envelope import Envelope
 from metawsm.domain.errors import InvalidFields, Undecodable
+from metawsm.domain.names import text_fault
 from metawsm.domain.states import OUTSIDE_ACTORS
 from metawsm.messages.codec import command_json, read_command
 from metawsm.messages.topics import Topics
+
+_ATTRIBUTION = ("actor_type", "actor_name", "correlation_id", "causation_id")
+_LONGEST_ID = 256  # characters
 
 
 @frozen
@@ -102,18 +108,24 @@ class Receiver:
         members, body = read_command(message.payload)
         place = f"{delivery.topic}/{delivery.entry_id}"
         command_id = _text(members, "event_id") or message.uuid or place
-        envelope, text, thread_id = self._written(db, delivery, members, body, command_id)
+        if fault := text_fault(command_id):
+            raise Undecodable(f"the command's identity {fault}")
+        if len(command_id) > _LONGEST_ID:
+            raise Undecodable(f"the command's identity must be at most {_LONGEST_ID} characters")
         known = self.rows.find(db, command_id)
-        if known is None:
-            self.rows.insert(db, command_id, delivery.topic, thread_id, text, self.tools.now())
-            return self.rows.find(db, command_id)
-        if known.text.partition(',"payload":')[2] != text.partition(',"payload":')[2]:
-            raise Undecodable(f"the identity {envelope.event_id} was used before with another payload")
-        return known
+        if known is not None:
+            if read_command(known.text)[1] != body:
+                raise Undecodable(f"the identity {command_id} was used before with another payload")
+            return known
+        envelope = self._envelope(db, delivery, members, body, command_id)
+        text = command_json(envelope, body)
+        self.rows.insert(db, command_id, delivery.topic, str(envelope.thread_id), text, self.tools.now())
+        return self.rows.find(db, command_id)
 
-    def _written(
+    def _envelope(
         self, db: Db, delivery: Delivery, members: Mapping[str, Any], body: Mapping[str, Any], command_id: str
-    ) -> tuple[Envelope, str, str]:
+    ) -> Envelope:
+        """The envelope as we write it: nothing of the publisher's is taken over unchecked."""
         spec = self.catalogue.by_event_type(_text(members, "event_type") or "")
         if self.topics.command(spec.name) != delivery.topic:
             raise Undecodable(f"a {spec.event_type} does not belong on {delivery.topic}")
@@ -121,30 +133,37 @@ class Receiver:
         if version != spec.version:
             raise Undecodable(f"version {version!r} of {spec.event_type} is not known; known is {spec.version}")
         thread_id = _text(members, "thread_id") or (body.get("thread_id") if spec.loads else None)
-        message, attribution, *_ = read_message(spec, body, thread_id)
-        actor_type = _text(members, "actor_type") or attribution.actor_type
-        if actor_type not in OUTSIDE_ACTORS:
-            raise Undecodable(f"actor_type {actor_type!r} is not one of: {', '.join(OUTSIDE_ACTORS)}")
+        given = {name: text for name in _ATTRIBUTION if (text := _text(members, name)) is not None}
+        message, attribution, *_ = read_message(spec, _with_thread_id(spec, {**body, **given}, thread_id), thread_id)
+        if attribution.actor_type is None:
+            raise Undecodable(f"actor_type is required; it is one of: {', '.join(OUTSIDE_ACTORS)}")
         key = spec.key(Intake(db, self.controls, self.tools.new_id), message)
-        envelope = Envelope(
+        about: Any = message if hasattr(message, "ticket") else self.store.find_thread(db, key)
+        return Envelope(
             event_id=command_id,
             event_type=spec.event_type,
             event_version=spec.version,
             occurred_at=self.tools.now(),
-            ticket=_text(members, "ticket") or getattr(message, "ticket", "") or "",
-            actor_type=actor_type,
-            correlation_id=_text(members, "correlation_id") or attribution.correlation_id or command_id,
+            ticket=about.ticket if about else "",
+            actor_type=attribution.actor_type,
+            correlation_id=attribution.correlation_id or command_id,
             thread_id=key,
-            run_id=_text(members, "run_id") or getattr(message, "run_id", None),
-            agent_name=_text(members, "agent_name") or getattr(message, "agent_name", None),
-            actor_name=_text(members, "actor_name") or attribution.actor_name,
+            run_id=about.run_id if about else None,
+            agent_name=about.agent_name if about else None,
+            actor_name=attribution.actor_name,
             actor_known_by="redis",
-            causation_id=_text(members, "causation_id") or attribution.causation_id,
+            causation_id=attribution.causation_id,
         )
-        return envelope, command_json(envelope, body), key
 
     def _bury(self, db: Db, delivery: Delivery, reason: str, error: str) -> None:
         self.letters.insert(db, letter_of(delivery, reason, "receive", error, self.tools.now()))
+
+
+def _with_thread_id(spec: CommandSpec, body: dict[str, Any], thread_id: str | None) -> dict[str, Any]:
+    """A publisher that names the new thread in the envelope alone means that name."""
+    if spec.loads or thread_id is None or "thread_id" not in rules_of(spec.message):
+        return body
+    return {"thread_id": thread_id, **body}
 
 
 def letter_of(delivery: Delivery, reason: str, handler: str, error: str, now: str) -> DeadLetter:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 class Attribution:
     """Who sends a command and what it belongs to: fields that every command has."""
 
-    actor_type: str | None = fields.choice("who acts; required unless the credential fixes it", OUTSIDE_ACTORS)
+    actor_type: str | None = fields.choice("who acts; anonymous requests act as agent", OUTSIDE_ACTORS)
     actor_name: str | None = fields.text("the actor's name", max_chars=128)
     correlation_id: str | None = fields.text("id of the conversation; default: the command's own id", max_chars=128)
     causation_id: str | None = fields.text("id of the message that led to this one", max_chars=128)
@@ -37,13 +37,14 @@ class Expectation:
 
 @frozen
 class Flag:
-    """One option of a CLI verb. `target` is a body field, or `payload.<member>`."""
+    """One option of a CLI verb. `target` is a body field, or `payload.<member>`, which `about` describes."""
 
     name: str
     target: str
     required: bool = False
     stdin: bool = False  # `-` reads standard input
     default: str | None = None
+    about: str = ""
 
 
 @frozen

@@ -6,9 +6,10 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from attrs import frozen
+from attrs import field, frozen
 
-from metawsm.bus.dispatch import Outcome, Rows, read_message
+from metawsm.bus.dispatch import Outcome, Rows, expected_sequence, read_message
+from metawsm.bus.fresh import Decoded, Fresh
 from metawsm.bus.intake import ControlThreads, Intake
 from metawsm.bus.ports import Db
 from metawsm.bus.specs import CommandSpec
@@ -48,6 +49,7 @@ class Prepared:
     scope: str
     key: str | None
     body_hash: bytes
+    expected_sequence: int | None = None
 
 
 @frozen
@@ -70,6 +72,7 @@ class Submitter:
     controls: ControlThreads
     tools: Tools
     topics: Topics
+    fresh: Fresh = field(factory=Fresh)
 
     def prepare(
         self,
@@ -81,7 +84,8 @@ class Submitter:
         key: str | None,
     ) -> Prepared:
         """Check a body before anything is stored. Raises InvalidFields naming every fault."""
-        message, attribution, *_ = read_message(spec, body, thread_id)
+        parts = read_message(spec, body, thread_id)
+        message, attribution = parts[:2]
         command_id = self.tools.new_id("fcmd")
         payload = {name: value for name, value in body.items() if name not in _HEAD_FIELDS and value is not None}
         key = key or attribution.command_id
@@ -97,6 +101,7 @@ class Submitter:
             scope=scope,
             key=key,
             body_hash=_hash(body) if key else b"",
+            expected_sequence=expected_sequence(parts),
         )
 
     def accept(self, db: Db, prepared: Prepared) -> Accepted:
@@ -131,6 +136,7 @@ class Submitter:
         text = command_json(envelope, prepared.body)
         topic = self.topics.command(spec.name)
         row_id = self.rows.insert(db, prepared.command_id, topic, thread_id, text, now)
+        self.fresh.keep(prepared.command_id, Decoded(envelope, prepared.message, prepared.expected_sequence), text)
         return Queued(
             row_id, "command", prepared.command_id, topic, thread_id, text, spec.event_type, prepared.correlation_id
         )

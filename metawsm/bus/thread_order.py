@@ -42,12 +42,13 @@ def ranks(priority: str | None) -> tuple[int, ...]:
 
 
 @lru_cache(512)
-def scope_sql(filters: Filters) -> str:
-    """The condition that names the index; its values are bound by name."""
-    # A run has few tickets: beside it the ticket is looked at, but names no index (that is what the + says).
-    ticket = "ticket" if filters.run_id is None else "+ticket"
-    names = {ticket: filters.ticket, "run_id": filters.run_id, "assignee_name": filters.assignee}
-    return "".join(f"{name} = :{name.lstrip('+')} AND " for name, value in names.items() if value is not None)
+def scope_sql(filters: Filters, *, by_wait: bool = False) -> str:
+    """The condition that names the index, of those by activity or by wait; its values are bound by name."""
+    wanted = {"ticket": filters.ticket, "run_id": filters.run_id, "assignee_name": filters.assignee}
+    # A run is small: beside it the others are looked at, but name no index (that is what the + says).
+    beside = {"ticket", "assignee_name"} if by_wait else {"ticket"}
+    plus = beside if filters.run_id is not None else ()
+    return "".join(f"{'+' * (n in plus)}{n} = :{n} AND " for n, value in wanted.items() if value is not None)
 
 
 def scope_values(filters: Filters) -> dict[str, str | int | None]:
@@ -62,10 +63,13 @@ def by_activity(scope: str, places: tuple[int, ...], direction: str = "DESC") ->
     With direction ASC: the oldest first, from :top up.
     """
     edge = "<=" if direction == "DESC" else ">="
+    # The most frequent question of all has an index of its own: an arm costs 5 microseconds before its first row.
+    everywhere = not scope and len(places) == BUCKETS
+    conditions = [""] if everywhere else [f"{scope}bucket = {bucket} AND " for bucket in places]
     arms = (
         f"SELECT last_event_sequence AS place, opened_sequence AS id FROM forum_thread_views"  # noqa: S608 - no input
-        f" WHERE {scope}bucket = {bucket} AND priority_rank = :rank AND last_event_sequence {edge} :top"
-        for bucket in places
+        f" WHERE {condition}priority_rank = :rank AND last_event_sequence {edge} :top"
+        for condition in conditions
     )
     return _merged(arms, f"1 {direction}")
 

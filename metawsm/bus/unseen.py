@@ -1,8 +1,8 @@
 """What a viewer has not seen, found at the same speed whether it is everything or next to nothing.
 
 `forum_thread_reads` says what is seen. `forum_seen_ranges` only lets a walk leap: in a range of a scope (all threads,
-one ticket, one run) and rank, every thread whose newest event lies there has been seen. A sequence belongs to one thread
-for ever, and a thread that moves gets a higher one, so a range never becomes wrong by itself.
+one ticket, one run) and rank, every thread whose newest event lies there has been seen. A sequence belongs to one
+thread for ever, and a thread that moves gets a higher one, so a range never becomes wrong by itself.
 """
 
 from __future__ import annotations
@@ -21,6 +21,10 @@ WHERE viewer_type = :viewer_type AND viewer_id = :viewer_id AND scope = :scope A
     AND last_sequence >= :place
 ORDER BY last_sequence LIMIT 1
 """
+
+
+# Seen threads passed one by one before the walk begins anew below the range: about as many as that costs, per arm.
+_PATIENCE = 10
 
 
 def range_scope(filters: Filters) -> str:
@@ -47,6 +51,7 @@ def not_ranged(filters: Filters, places: tuple[int, ...], rank: int, head: int, 
     sql = by_activity(scope_sql(filters), places)
     values = scope_values(filters) | {"rank": rank}
     key = range_key(viewer, filters, rank)
+    patience = _PATIENCE * (1 + sql.count("UNION"))
 
     def walk(db: Db, after: Place | None) -> Iterator[Place]:
         top: int | None = head if after is None else min(head, after[0] - 1)
@@ -54,12 +59,17 @@ def not_ranged(filters: Filters, places: tuple[int, ...], rank: int, head: int, 
             top = yield from leap(db, top)
 
     def leap(db: Db, top: int) -> Generator[Place, None, int | None]:
+        held, passed = top + 1, 0
         for place, thread in db.execute(sql, values | {"top": top}):
-            held = range_at(db, key, place)
-            if held is not None:
-                yield held[0], NO_ROW
-                return held[0] - 1
-            yield place, thread
+            if place >= held:
+                passed += 1
+                if passed == patience:
+                    yield held, NO_ROW
+                    return held - 1
+            elif found := range_at(db, key, place):
+                held, passed = found[0], 0
+            else:
+                yield place, thread
         return None
 
     return Stretch(walk)

@@ -43,8 +43,9 @@ def debug(session: Session, **query: Any) -> None:
         return
     facts = answer.get("debug", {})
     bus = facts.get("bus", {})
-    for name in ("healthy", "running", "redis_url", "stream_name", "consumer_group", "consumer_name"):
-        say(f"{name:16} {one_line(bus.get(name, ''))}")
+    for name in ("healthy", "error", "running", "redis_url", "stream_name", "consumer_group", "consumer_name"):
+        if bus.get(name) is not None:
+            say(f"{name:16} {one_line(bus[name])}")
     for name, value in facts.get("outbox", {}).items():
         say(f"{'outbox ' + one_line(name):32} {one_line(value)}")
     columns = [

@@ -92,7 +92,7 @@ def _option(flag: Flag, spec: CommandSpec) -> click.Option:
     """One flag as click has it. What a value may be is the daemon's to say, except for numbers."""
     rule = _rule(flag, spec)
     names = [flag.name, *(["--agent", "--agent-name"] if flag.target == "agent_name" else [])]
-    about = rule.about if rule else ""
+    about = rule.about if rule else flag.about
     choices = f" ({', '.join(rule.choices)})" if rule and rule.choices else ""
     given: dict[str, Any] = {"default": flag.default} if flag.default and flag.target != "actor_type" else {}
     return click.Option(
@@ -190,7 +190,10 @@ def _queued(answer: Mapping[str, Any]) -> int:
         f"metawsm: accepted but still {one_line(command.get('status', 'queued'))}: command"
         f" {one_line(command.get('id', ''))}"
     )
-    note(f"  look with `metawsm.pyz forum command --command-id {one_line(command.get('id', ''))}`")
+    note(
+        f"  look with `metawsm.pyz forum command --command-id {one_line(command.get('id', ''))}`;"
+        " `metawsm.pyz forum debug` says what it may wait for"
+    )
     return ExitCode.QUEUED
 
 

@@ -13,7 +13,7 @@ from metawsm.bus.specs import CommandSpec, Flag, Verb
 from metawsm.bus.work import Work
 from metawsm.domain import actions
 from metawsm.domain.errors import InvalidFields
-from metawsm.domain.signals import check_signal
+from metawsm.domain.signals import CONTROL_TYPES, STATUSES, check_signal
 
 
 @frozen
@@ -76,14 +76,14 @@ SPEC = CommandSpec(
             Flag("--run-id", "run_id", required=True),
             Flag("--ticket", "ticket", required=True),
             Flag("--agent-name", "agent_name", required=True),
-            Flag("--type", "payload.control_type", required=True),
-            Flag("--question", "payload.question", stdin=True),
-            Flag("--context", "payload.context"),
-            Flag("--answer", "payload.answer", stdin=True),
-            Flag("--answers", "payload.answers"),
-            Flag("--summary", "payload.summary"),
-            Flag("--status", "payload.status"),
-            Flag("--done-criteria", "payload.done_criteria"),
+            Flag("--type", "payload.control_type", required=True, about=", ".join(CONTROL_TYPES)),
+            Flag("--question", "payload.question", stdin=True, about="guidance_request: what has to be decided"),
+            Flag("--context", "payload.context", about="guidance_request: what one must know to decide"),
+            Flag("--answer", "payload.answer", stdin=True, about="guidance_answer: the decision"),
+            Flag("--answers", "payload.answers", about="guidance_answer: the request's post id; default: oldest open"),
+            Flag("--summary", "payload.summary", about="completion: what was done"),
+            Flag("--status", "payload.status", about=f"validation: {' or '.join(STATUSES)}"),
+            Flag("--done-criteria", "payload.done_criteria", about="validation: the criteria that were checked"),
         ),
         actor="agent",
         example='signal --run-id run-1 --ticket MET-1 --agent-name bob --type guidance_request --question "v1 or v2?"',

@@ -49,17 +49,22 @@ class Backlog:
     def take(self, limit: int, max_bytes: int) -> list[Queued]:
         """The next rows to publish, oldest first."""
         if self._sent_upto:
-            rows = self._load("sent", self._sent_after, self._sent_upto, limit)
+            rows = _bounded(self._load("sent", self._sent_after, self._sent_upto, limit), max_bytes)
             if rows:
                 self._sent_after = rows[-1].row_id
                 return rows
             self._sent_upto = 0
         if self._after is not None:
-            return self._from_table(limit)
+            return self._from_table(limit, max_bytes)
         return self._from_memory(limit, max_bytes)
 
-    def _from_table(self, limit: int) -> list[Queued]:
-        rows = self._load("pending", self._after or 0, LAST, limit)
+    @property
+    def rereading(self) -> bool:
+        """Whether the table is being read because memory is not complete."""
+        return self._after is not None
+
+    def _from_table(self, limit: int, max_bytes: int) -> list[Queued]:
+        rows = _bounded(self._load("pending", self._after or 0, LAST, limit), max_bytes)
         self._after = rows[-1].row_id if rows else None
         return rows
 
@@ -71,3 +76,13 @@ class Backlog:
             size += len(row.text)
             rows.append(row)
         return rows
+
+
+def _bounded(rows: list[Queued], max_bytes: int) -> list[Queued]:
+    """The first rows up to about so many bytes, at least one."""
+    size = 0
+    for count, row in enumerate(rows):
+        if size >= max_bytes:
+            return rows[:count]
+        size += len(row.text)
+    return rows

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from functools import partial
 
+import gevent
 from attrs import define
 
 from metawsm.bus.catalogue import Catalogue
 from metawsm.bus.dispatch import Dispatcher, Handled, Outcome
+from metawsm.bus.fresh import Fresh
 from metawsm.bus.ports import Db, Delivery, Subscription
 from metawsm.bus.projecting import position
 from metawsm.bus.receive import Identity, Receiver
+from metawsm.bus.specs import CommandSpec
 from metawsm.bus.submit import Submitter
 from metawsm.bus.work import Queued, Tools
 from metawsm.commands import ALL as COMMANDS
@@ -28,7 +32,8 @@ from metawsm.daemon.refill import Refill
 from metawsm.daemon.relay import Relay
 from metawsm.daemon.tail import Tail, TailEvent
 from metawsm.daemon.waiting import QUEUED, Waiting
-from metawsm.domain.errors import MetawsmError
+from metawsm.domain.errors import MetawsmError, Unavailable
+from metawsm.domain.events import ALL as FACTS
 from metawsm.messages.topics import Topics
 from metawsm.policy import Policy
 from metawsm.storage import log_reads
@@ -42,6 +47,8 @@ from metawsm.storage.outbox import Outbox
 from metawsm.storage.readers import Readers
 from metawsm.storage.reads import save_seen
 from metawsm.storage.rebuild import make_projector
+
+log = logging.getLogger("metawsm.relay")
 
 
 @define(eq=False)
@@ -74,30 +81,46 @@ def topics_of(policy: Policy) -> Topics:
     return Topics(prefixes.command_prefix, prefixes.event_prefix, prefixes.integration_prefix, forum.redis.stream)
 
 
-def build(options: Options, identity: Identity, writer: GroupWriter, readers: Readers, redis: RedisSide) -> Core:
+def build(
+    options: Options,
+    identity: Identity,
+    writer: GroupWriter,
+    readers: Readers,
+    redis: RedisSide,
+    commands: Sequence[CommandSpec] = COMMANDS,
+) -> Core:
     """Make every part over an open, migrated database."""
-    return _Builder(options, identity, writer, readers, redis).core()
+    return _Builder(options, identity, writer, readers, redis, commands).core()
 
 
 class _Builder:
     """Makes the parts in the order of their dependence; callbacks reach parts that are made later through `self`."""
 
     def __init__(
-        self, options: Options, identity: Identity, writer: GroupWriter, readers: Readers, redis: RedisSide
+        self,
+        options: Options,
+        identity: Identity,
+        writer: GroupWriter,
+        readers: Readers,
+        redis: RedisSide,
+        commands: Sequence[CommandSpec],
     ) -> None:
         self.options, self.policy = options, options.loaded.policy
         self.identity, self.writer, self.readers, self.redis = identity, writer, readers, redis
         self.topics = topics_of(self.policy)
-        self.catalogue = Catalogue.of(COMMANDS)
+        self.catalogue = Catalogue.of(commands)
         self.outbox, self.letters = Outbox(), DeadLetterTable()
         self.controls = ControlThreadTable()
         self.store = ForumStore(EventLog(self.topics), save_seen)
         self.tools = Tools(now, new_id, self.policy.forum.sla.escalation_minutes)
         self.waiting = Waiting()
+        self.fresh = Fresh()
         self.commands_group = [
             Subscription(self.topics.command(spec.name), self.policy.forum.redis.group) for spec in self.catalogue.specs
         ]
-        self.feed = Subscription(self.topics.feed, f"{self.policy.forum.redis.group}.projections", noack=True)
+        self.feed = Subscription(
+            self.topics.feed, f"{self.policy.forum.redis.group}.projections", noack=True, blind=True
+        )
 
     def core(self) -> Core:
         head = self.readers.query(position)
@@ -109,8 +132,8 @@ class _Builder:
         self.commands = self._commands()
         return Core(
             self.options, self.policy, self.topics, self.identity, self.writer, self.readers, self.outbox, self.letters,
-            self.catalogue, self.waiting, self.commands, self.lanes, self.projections, self.tail, self.relay, self.redis,
-            (*self.commands_group, self.feed),
+            self.catalogue, self.waiting, self.commands, self.lanes, self.projections, self.tail, self.relay,
+            self.redis, (*self.commands_group, self.feed),
         )  # fmt: skip
 
     def _lanes(self) -> Lanes:
@@ -118,7 +141,7 @@ class _Builder:
             self.catalogue, self.outbox, self.letters, self.store, self.controls, self.tools, self.topics, self.identity
         )
         trusted = self.policy.forum.redis.trusted_publishers
-        dispatcher = Dispatcher(self.catalogue, self.outbox, self.store, self.tools, trusted)
+        dispatcher = Dispatcher(self.catalogue, self.outbox, self.store, self.tools, trusted, self.fresh)
         return Lanes(
             self.writer,
             receiver,
@@ -128,6 +151,7 @@ class _Builder:
             on_handled=self._handled,
             on_failed=self._failed,
             ack=self._ack,
+            on_doubt=self._look_again,
         )
 
     def _handled(self, handled: Handled) -> None:
@@ -145,13 +169,33 @@ class _Builder:
 
     def _applied(self, sequence: int) -> None:
         self.waiting.projected_to(sequence)
-        self.tail.advance(sequence)
+        self._tell_listeners()
+
+    def _tell_listeners(self) -> None:
+        try:
+            self.tail.advance(self.waiting.projected)
+        except Unavailable:  # the log cannot be read now; nobody else would tell them of these events
+            gevent.spawn_later(0.5, self._tell_listeners)
+
+    def _look_again(self) -> None:
+        """A commit's fate is not known: whatever it stored is found in the tables."""
+        self.relay.reread()
+        self.projections.prompt()
 
     def _relay(self) -> Relay:
         messages = partial(publications, feed=self.topics.feed, identity=self.identity)
-        refill = Refill(self.redis.transport, self._refill_start, self._refill_rows, messages)
-        return Relay(
-            self.redis.transport,
+        transport = self.redis.transport
+        refill = Refill(
+            transport,
+            self.topics.feed,
+            self._refill_start,
+            lambda: self.readers.query(self._published),
+            self._refill_rows,
+            messages,
+            self._empty,
+        )
+        relay = Relay(
+            transport,
             self.writer,
             self.outbox,
             Backlog(lambda *place: self._outbox_rows(refill, *place)),
@@ -165,35 +209,62 @@ class _Builder:
             refill=refill,
             on_connect=lambda: self._connect(refill),
             on_lost=lambda _: self.waiting.release_all(QUEUED),
+            on_recreated=lambda created: self._recreated(refill, created),
+            catch_up=self._redeliver_all,
         )
+        self.redis.on_recreated, self.redis.on_lost = relay.recreated, relay.drop
+        return relay
 
     def _commands(self) -> CommandPath:
-        submitter = Submitter(self.outbox, IdempotencyKeys(), self.store, self.controls, self.tools, self.topics)
+        submitter = Submitter(
+            self.outbox, IdempotencyKeys(), self.store, self.controls, self.tools, self.topics, self.fresh
+        )
         return CommandPath(
             self.writer,
             submitter,
             self.waiting,
             self.relay.publish,
-            lambda: self.relay.connected,
+            lambda: self.relay.hopeful,
+            self._look_again,
             self.policy.forum.limits.outbox,
         )
 
     def _connect(self, refill: Refill) -> None:
         """Before anything is published on a new connection: lease, groups, lost entries, own pending entries."""
-        self.redis.prepare()
-        transport = self.redis.transport
-        created = transport.ensure([*self.commands_group, self.feed])
+        created = self._prepare()
         self._mend(refill, created)
-        for subscription in self.commands_group:
-            self._redeliver(subscription)
-        self.relay.repeat_sent(self.readers.query(self.outbox.last_id))
+        self._redeliver_all()
+        self._repeat()
         self.projections.prompt()
 
+    def _prepare(self) -> Sequence[Subscription]:
+        """The namespace is ours and every stream and group is there; return the groups that were not."""
+        self.redis.prepare()
+        created = self.redis.transport.ensure([*self.commands_group, self.feed])
+        self.redis.transport.ensure_streams([self.topics.event(fact.TYPE) for fact in FACTS])
+        return created
+
+    def _recreated(self, refill: Refill, created: Sequence[Subscription]) -> None:
+        """Streams or groups had gone: what was in them is published again."""
+        log.warning("made again in Redis: %s", ", ".join(f"{each.topic} ({each.group})" for each in created))
+        self._mend(refill, [*created, *self._prepare()])
+        self._repeat()
+
+    def _repeat(self) -> None:
+        self.writer.run(lambda db: None)  # a row is marked as sent a little later: not before that is it found
+        self.relay.repeat_sent(self.readers.query(self.outbox.last_id))
+
     def _mend(self, refill: Refill, created: Sequence[Subscription]) -> None:
-        """What was published into streams that are gone is published again."""
+        """Fill the feed again if its group was gone, or if it ends before what had been published."""
+        if self.topics.feed in getattr(self.redis.transport, "sick_topics", ()):
+            return
         last, _, _ = self.redis.transport.last_entry_id(self.topics.feed).partition("-")
-        if any(each.topic == self.topics.feed for each in created) and int(last) < self.readers.query(self._published):
+        if any(each.topic == self.topics.feed for each in created) or int(last) < self.readers.query(self._published):
             refill.begin()
+
+    def _empty(self, topics: Sequence[str]) -> None:
+        self.redis.transport.empty(topics)
+        self._prepare()
 
     def _published(self, db: Db) -> int:
         """The newest sequence that was in the feed before."""
@@ -201,6 +272,10 @@ class _Builder:
             iter(db.execute("SELECT min(sequence) FROM forum_outbox WHERE status = 'pending' AND kind = 'event'"))
         )
         return log_reads.head(db) if pending[0] is None else int(pending[0]) - 1
+
+    def _redeliver_all(self) -> None:
+        for subscription in self.commands_group:
+            self._redeliver(subscription)
 
     def _redeliver(self, subscription: Subscription) -> None:
         after = "0"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from functools import partial
 
@@ -13,7 +14,7 @@ from metawsm.bus.ports import Writer
 from metawsm.bus.submit import Accepted, Prepared, Submitter
 from metawsm.bus.work import Queued
 from metawsm.daemon.waiting import QUEUED, Ticket, Waiting
-from metawsm.domain.errors import Overloaded
+from metawsm.domain.errors import OutcomeUnknown, Overloaded
 
 
 @frozen
@@ -25,7 +26,12 @@ class Reply:
 
 
 class CommandPath:
-    """Accepts commands and answers them. `publish` hands rows to the relay, `connected` says whether Redis is there."""
+    """Accepts commands and answers them.
+
+    `publish` hands rows to the relay, `connected` says whether Redis is there, `on_doubt` is called when a commit's
+    fate is not known. `undone` is how many accepted commands wait to be done; somebody recounts it now and then, since
+    commands from Redis and those of an earlier process come without notice.
+    """
 
     def __init__(
         self,
@@ -34,12 +40,14 @@ class CommandPath:
         waiting: Waiting,
         publish: Callable[[list[Queued]], None],
         connected: Callable[[], bool],
+        on_doubt: Callable[[], None],
         undone_limit: int,
     ) -> None:
         self._writer = writer
         self._waiting = waiting
         self._publish = publish
         self._connected = connected
+        self._on_doubt = on_doubt
         self._undone_limit = undone_limit
         self.submitter = submitter
         self.undone = 0
@@ -53,11 +61,9 @@ class CommandPath:
             raise Overloaded(
                 f"{self.undone} commands are waiting to be done, the limit is {self._undone_limit}; nothing was stored"
             )
-        ticket = Ticket(prepared.command_id)
+        ticket = Ticket(prepared.command_id, time.monotonic() + wait)
         self._writer.enqueue(partial(self.submitter.accept, prepared=prepared), partial(self._accepted, ticket))
-        outcome = ticket.wait(wait)
-        if outcome is None:
-            self._waiting.forget(ticket)
+        outcome = ticket.wait()
         return Reply(ticket.command_id, None if outcome is QUEUED else outcome)
 
     def handled(self, handled: Handled) -> None:
@@ -73,18 +79,25 @@ class CommandPath:
 
     def _accepted(self, ticket: Ticket, result: ports.Outcome) -> None:
         if result.error is not None:
-            ticket.result.set_exception(result.error)
+            self._refused(ticket, result.error)
             return
         accepted: Accepted = result.value
-        ticket.accepted = True
         ticket.command_id = accepted.command_id
         if accepted.queued is not None:
             self.undone += 1
             self._publish([accepted.queued])
         elif accepted.outcome is not None or accepted.failed is not None:
-            ticket.result.set(accepted.outcome or Outcome("failed", code="internal", message=str(accepted.failed)))
+            self._waiting.follow(ticket)
+            failure = Outcome("failed", code="internal", message=str(accepted.failed))
+            self._waiting.settle(ticket.command_id, accepted.outcome or failure)
             return
-        if self._connected():
+        if self._connected() and ticket.until > time.monotonic():
             self._waiting.follow(ticket)
         else:
             ticket.result.set(QUEUED)
+
+    def _refused(self, ticket: Ticket, error: Exception) -> None:
+        if isinstance(error, OutcomeUnknown):
+            error.details["command_id"] = ticket.command_id
+            self._on_doubt()
+        ticket.result.set_exception(error)

@@ -8,7 +8,9 @@ from typing import Any
 
 from attrs import asdict, define
 
-from metawsm.api.exchange import Answer, Request, number
+from metawsm.api.exchange import Answer, Request
+from metawsm.api.operations import DEBUG
+from metawsm.api.parameters import read
 from metawsm.bus.ports import Db, Subscription
 from metawsm.daemon.command_path import CommandPath
 from metawsm.daemon.lanes import Lanes
@@ -71,8 +73,8 @@ class Facts:
 
     def debug(self, request: Request) -> Answer:
         """GET /forum/debug."""
-        query = request.only("ticket", "run_id", "limit")
-        limit = number(query, "limit", 50, 500)
+        query = read(request, DEBUG.parameters)
+        limit = query["limit"]
         rows = self.readers.slow(lambda db: self.debug_rows(db, query, limit))
         shown = {"generated_at": self.now(), "outbox": self._outbox(), **rows, "bus": self._bus_details()}
         return Answer(200, {"debug": shown})

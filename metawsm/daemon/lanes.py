@@ -17,12 +17,13 @@ from attrs import evolve, frozen
 from metawsm.bus import ports
 from metawsm.bus.dispatch import CommandRow, Dispatcher, Handled, HandlerBug, Outcome, Rows
 from metawsm.bus.ports import Db, Delivery, Writer
-from metawsm.bus.receive import DeadLetters, Receiver, letter_of
-from metawsm.domain.errors import Conflict, MetawsmError, Unavailable
+from metawsm.bus.receive import DeadLetter, DeadLetters, Receiver, letter_of
+from metawsm.domain.errors import Conflict, MetawsmError, OutcomeUnknown, Unavailable
 
 ATTEMPTS = 3
 PAUSES = (0.1, 0.6)  # seconds before the second and third attempt: all three within two seconds
-LONGEST_PAUSE = 1.0  # seconds between attempts while a part is unavailable
+FIRST_PAUSE, LONGEST_PAUSE = 0.05, 1.0  # seconds between attempts while a part is unavailable
+CONFLICTS = 5  # lost races in a row after which a conflict counts as a bug
 log = logging.getLogger("metawsm.commands")
 
 
@@ -36,7 +37,10 @@ class Taken:
 
 
 class Lanes:
-    """Runs commands. `translate` turns a driver's exception into Unavailable, or gives None for a bug."""
+    """Runs commands. `translate` turns a driver's exception into Unavailable, or gives None for a bug.
+
+    `on_doubt` is called when a commit's fate is not known: what it may have stored has to be looked for in the tables.
+    """
 
     def __init__(
         self,
@@ -48,6 +52,7 @@ class Lanes:
         on_handled: Callable[[Handled], None],
         on_failed: Callable[[str, Outcome], None],
         ack: Callable[[Delivery], None],
+        on_doubt: Callable[[], None],
     ) -> None:
         self._writer = writer
         self._receiver = receiver
@@ -58,20 +63,34 @@ class Lanes:
         self._on_handled = on_handled
         self._on_failed = on_failed
         self._ack = ack
+        self._on_doubt = on_doubt
+        self._flying: set[tuple[str, str]] = set()
         self._held: dict[str, list[Delivery]] = {}
         self._attempts: dict[str, int] = {}
-        self._pause = 0.05
-        self.in_flight = 0
+        self._pause = FIRST_PAUSE
         self.handled = 0
         self.buried = 0
 
+    @property
+    def in_flight(self) -> int:
+        """Entries taken and not yet acked."""
+        return len(self._flying)
+
     def deliver(self, delivery: Delivery) -> None:
-        """Take an entry from a command stream; it is acked when nothing remains to be done for it."""
-        self.in_flight += 1
-        self._submit(delivery)
+        """Take an entry from a command stream; it is acked when nothing remains to be done for it.
+
+        An entry that is in flight already is left alone, so reading the pending ones again does no harm.
+        """
+        place = (delivery.topic, delivery.entry_id)
+        if place not in self._flying:
+            self._flying.add(place)
+            self._submit(delivery)
 
     def _submit(self, delivery: Delivery) -> None:
-        self._writer.enqueue(partial(self._take, delivery=delivery), partial(self._taken, delivery))
+        try:
+            self._writer.enqueue(partial(self._take, delivery=delivery), partial(self._taken, delivery))
+        except Unavailable as error:
+            self._later(delivery, error)
 
     def _take(self, db: Db, delivery: Delivery) -> Taken:
         row = self._receiver.receive(db, delivery)
@@ -88,7 +107,7 @@ class Lanes:
         if outcome.error is not None:
             self._failed(delivery, outcome.error)
             return
-        self._pause = 0.05
+        self._pause = FIRST_PAUSE
         taken: Taken = outcome.value
         if taken.held is not None:
             self._park(taken.held, delivery)
@@ -103,7 +122,8 @@ class Lanes:
             self._finish(delivery)
 
     def _finish(self, delivery: Delivery) -> None:
-        self.in_flight -= 1
+        self._flying.discard((delivery.topic, delivery.entry_id))
+        self._attempts.pop(_name(delivery), None)
         self._ack(delivery)
 
     def _park(self, key: str, delivery: Delivery) -> None:
@@ -115,12 +135,21 @@ class Lanes:
     def _failed(self, delivery: Delivery, error: Exception) -> None:
         cause = error.cause if isinstance(error, HandlerBug) else error
         known = cause if isinstance(cause, MetawsmError) else self._translate(cause)
-        if isinstance(known, Conflict):
+        if isinstance(known, Conflict) and self._count(f"race {_name(delivery)}") <= CONFLICTS:
             self._submit(delivery)
-        elif isinstance(known, Unavailable) or not isinstance(error, HandlerBug):
+        elif isinstance(known, OutcomeUnknown):
+            self._on_doubt()
             self._later(delivery, error)
-        else:
+        elif isinstance(known, Unavailable):
+            self._later(delivery, error)
+        elif isinstance(error, HandlerBug):
             self._retry(delivery, error)
+        else:
+            self._retry_reading(delivery, error)
+
+    def _count(self, name: str) -> int:
+        self._attempts[name] = self._attempts.get(name, 0) + 1
+        return self._attempts[name]
 
     def _later(self, delivery: Delivery, error: Exception) -> None:
         """A part is away: the same delivery again after a growing pause with jitter; nothing is acked."""
@@ -130,39 +159,40 @@ class Lanes:
 
     def _retry(self, delivery: Delivery, bug: HandlerBug) -> None:
         row = bug.row
-        attempt = self._attempts[row.message_id] = self._attempts.get(row.message_id, 0) + 1
+        if row.key in self._held:  # failed in one batch with another delivery of the thread: that was one attempt
+            self._held[row.key].append(delivery)
+            return
+        attempt = self._count(row.message_id)
         log.error("attempt %d of %s %s failed: %r", attempt, bug.handler, row.message_id, bug.cause)
-        self._held.setdefault(row.key, []).append(delivery)
+        self._held[row.key] = [delivery]
         if attempt < ATTEMPTS:
             gevent.spawn_later(PAUSES[attempt - 1], self._release, row.key)
         else:
-            self._writer.enqueue(partial(self._bury, delivery=delivery, bug=bug), partial(self._buried, delivery, bug))
+            self._bury_row(delivery, bug)
 
     def _release(self, key: str) -> None:
         for delivery in self._held.pop(key, ()):
             self._submit(delivery)
 
+    def _bury_row(self, delivery: Delivery, bug: HandlerBug) -> None:
+        try:
+            self._writer.enqueue(partial(self._bury, delivery=delivery, bug=bug), partial(self._buried, bug))
+        except Unavailable:
+            gevent.spawn_later(LONGEST_PAUSE, self._release, bug.row.key)
+
     def _bury(self, db: Db, delivery: Delivery, bug: HandlerBug) -> None:
         """The failing row leaves its lane; the delivery goes on for the rows behind it."""
-        self._receiver.receive(db, delivery)  # an external command's row was rolled back with the failure
+        own = self._receiver.receive(db, delivery)  # an external command's row was rolled back with the failure
         row: CommandRow = self._rows.find(db, bug.row.message_id) or bug.row
         now = self._dispatcher.tools.now()
-        text = "".join(traceback.format_exception(bug.cause))
         self._rows.fail(db, row.id, repr(bug.cause), now)
         letter = letter_of(delivery, "handler_failed", bug.handler, repr(bug.cause), now)
-        self._letters.insert(
-            db,
-            evolve(
-                letter,
-                traceback=text,
-                attempts=ATTEMPTS,
-                message_id=row.message_id,
-                payload=row.text.encode(),
-                topic=row.topic,
-            ),
-        )
+        # A row that failed on behalf of a later one's delivery must not share that one's letter.
+        entry = delivery.entry_id if own is not None and own.id == row.id else f"outbox-{row.id}"
+        told = evolve(letter, topic=row.topic, entry_id=entry, message_id=row.message_id, payload=row.text.encode())
+        self._letters.insert(db, evolve(told, attempts=ATTEMPTS, traceback=_trace(bug.cause)))
 
-    def _buried(self, delivery: Delivery, bug: HandlerBug, outcome: ports.Outcome) -> None:
+    def _buried(self, bug: HandlerBug, outcome: ports.Outcome) -> None:
         if outcome.error is not None:
             log.error("dead letter for %s could not be stored: %s", bug.row.message_id, outcome.error)
             gevent.spawn_later(LONGEST_PAUSE, self._release, bug.row.key)
@@ -172,3 +202,35 @@ class Lanes:
         told = f"the command failed {ATTEMPTS} times and is in the dead letters: {bug.cause!r}"
         self._on_failed(bug.row.message_id, Outcome("failed", code="internal", message=told))
         self._release(bug.row.key)
+
+    def _retry_reading(self, delivery: Delivery, error: Exception) -> None:
+        """The entry made the program fail before it was known which command it is."""
+        attempt = self._count(_name(delivery))
+        log.error("attempt %d to read %s failed: %r", attempt, _name(delivery), error)
+        if attempt < ATTEMPTS:
+            gevent.spawn_later(PAUSES[attempt - 1], self._submit, delivery)
+            return
+        letter = letter_of(delivery, "unreadable", "receive", repr(error), self._dispatcher.tools.now())
+        told = evolve(letter, attempts=ATTEMPTS, traceback=_trace(error))
+        try:
+            self._writer.enqueue(partial(self._insert, letter=told), partial(self._set_aside, delivery))
+        except Unavailable as away:
+            self._later(delivery, away)
+
+    def _insert(self, db: Db, letter: DeadLetter) -> None:
+        self._letters.insert(db, letter)
+
+    def _set_aside(self, delivery: Delivery, outcome: ports.Outcome) -> None:
+        if outcome.error is not None:
+            self._later(delivery, outcome.error)
+            return
+        self.buried += 1
+        self._finish(delivery)
+
+
+def _name(delivery: Delivery) -> str:
+    return f"{delivery.topic}/{delivery.entry_id}"
+
+
+def _trace(error: BaseException) -> str:
+    return "".join(traceback.format_exception(error))

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 from metawsm.api.app import Pages
-from metawsm.api.documents import asyncapi, openapi
+from metawsm.api.asyncapi import asyncapi
 from metawsm.api.exchange import Answer, Request
+from metawsm.api.openapi import openapi
 from metawsm.bus.catalogue import Catalogue
 from metawsm.daemon.facts import Facts
 from metawsm.messages.topics import Topics

@@ -31,6 +31,7 @@ from metawsm.storage import lock as instance_lock
 from metawsm.storage import meta
 from metawsm.storage.choose import make_writer
 from metawsm.storage.connection import open_writer
+from metawsm.storage.errors import translated
 from metawsm.storage.group_writer import GroupWriter
 from metawsm.storage.maintenance import Maintenance
 from metawsm.storage.migrations import migrate
@@ -77,7 +78,7 @@ class Process:
         policy = self._options.loaded.policy
         redis = RedisSide(policy, self._options.folder, self._options.database, identity, new_id("inst"))
         parts.callback(redis.close)
-        core = build(self._options, identity, writer, readers, redis)
+        core = self._core(identity, writer, readers, redis)
         rebuilding = Rebuilding(writer)
         rebuilding.bring_up_to_date()
         server = self._web(core, rebuilding)
@@ -86,6 +87,9 @@ class Process:
         parts.callback(server.stop, self._options.shutdown_timeout)
         lock.note(self._holder(server.address))
         self._announce(server.address, redis)
+
+    def _core(self, identity: Identity, writer: GroupWriter, readers: Readers, redis: RedisSide) -> Core:
+        return build(self._options, identity, writer, readers, redis)
 
     def _lock(self, parts: ExitStack) -> instance_lock.InstanceLock:
         lock = instance_lock.acquire(self._options.database, self._holder(self._options.address))
@@ -102,7 +106,8 @@ class Process:
         writer = make_writer(self._options.database, connection=connection)
         parts.callback(writer.close)
         maintenance = Maintenance(writer)
-        maintenance.extend()
+        with translated(str(self._options.database)):
+            maintenance.extend()
         parts.callback(maintenance.close)
         fresh = new_id("db")
         return writer, writer.run(lambda db: meta.identify(db, fresh))

@@ -13,6 +13,7 @@ from metawsm.bus import ports
 from metawsm.bus.ports import Db, Writer
 from metawsm.bus.projecting import Applied, ProjectionFailed, Projector
 from metawsm.bus.receive import DeadLetter, DeadLetters
+from metawsm.domain.errors import Unavailable
 
 ATTEMPTS = 3
 PAUSE = 0.3  # seconds between attempts
@@ -50,8 +51,13 @@ class ProjectionLoop:
         if self._running:
             self._again = True
             return
+        try:
+            self._writer.enqueue(self._apply, self._applied)
+        except Unavailable as error:
+            self.fault = error.message
+            gevent.spawn_later(PAUSE, self.prompt)
+            return
         self._running = True
-        self._writer.enqueue(self._apply, self._applied)
 
     def _apply(self, db: Db) -> Applied:
         return self._projector.apply_next(db, self._now(), skip=self._skip)
@@ -97,7 +103,10 @@ class ProjectionLoop:
             message_id=error.event_id,
         )
         self._skip |= {(error.projection, error.sequence)}
-        self._writer.enqueue(partial(self._insert, letter=letter), lambda _: self.prompt())
+        try:
+            self._writer.enqueue(partial(self._insert, letter=letter), lambda _: self.prompt())
+        except Unavailable:
+            gevent.spawn_later(PAUSE, self._bury, error)
 
     def _insert(self, db: Db, letter: DeadLetter) -> None:
         self._letters.insert(db, letter)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -22,6 +22,10 @@ from metawsm.streams.transport import RedisTransport
 
 DEFAULT_URL = "redis://127.0.0.1:6379/0"
 log = logging.getLogger("metawsm.redis")
+
+
+def _ignore(_: object) -> None:
+    """The default of both callbacks."""
 
 
 class NoTransport:
@@ -54,9 +58,24 @@ class NoTransport:
         """Not possible."""
         raise Unavailable(self._reason)
 
+    def ensure_streams(self, topics: Sequence[str]) -> None:
+        """Not possible."""
+        raise Unavailable(self._reason)
+
+    def claim_idle(self, read: Subscription, idle_seconds: float) -> Sequence[Delivery]:
+        """Not possible."""
+        raise Unavailable(self._reason)
+
+    def empty(self, topics: Sequence[str]) -> None:
+        """Not possible."""
+        raise Unavailable(self._reason)
+
 
 class RedisSide:
-    """Holds the choice and keeps it usable. `folder` is the database's folder; `created` hears of recreated groups."""
+    """Holds the choice and keeps it usable. `folder` is the database's folder.
+
+    `on_recreated` hears of groups that had to be made again while reading, `on_lost` why the namespace was lost.
+    """
 
     def __init__(self, policy: Policy, folder: Path, database: Path, identity: Identity, instance_id: str) -> None:
         redis = policy.forum.redis
@@ -65,25 +84,23 @@ class RedisSide:
         if self.choice.kind is Kind.BUNDLED:
             self.bundled = BundledServer(folder, identity.database_id)
         self.url = self.bundled.url if self.bundled else self.choice.url
-        self.recreated: list[Subscription] = []
-        self.refused: str | None = None
+        self.on_recreated: Callable[[Sequence[Subscription]], None] = _ignore
+        self.on_lost: Callable[[str], None] = _ignore
         self.transport: RedisTransport | NoTransport = (
             NoTransport(self.choice.reason)
             if self.choice.kind is Kind.NONE
-            else RedisTransport(self.url, redis.consumer, self.recreated.extend)
+            else RedisTransport(self.url, redis.consumer, self._recreated)
         )
         owner = Owner(identity.database_id, str(database.resolve()), instance_id, socket.gethostname(), os.getpid())
         self._lease = Lease(self.url, redis.stream, owner) if self.url else None
         self._held = False
-        log.info("using %s", self.choice.reason)
+        log.info("Redis: %s", self.choice.reason)
 
     def prepare(self) -> None:
         """Make the server usable: start the bundled one if it is not alive, take the namespace.
 
         Raises Unavailable when it cannot be used now, Refused when the namespace is another database's.
         """
-        if self.refused is not None:
-            raise Unavailable(self.refused)
         if self.bundled is not None and not self.bundled.is_alive():
             self.bundled.start()
             log.info("bundled Redis server started, data in %s", self.bundled.log_path.parent)
@@ -100,8 +117,8 @@ class RedisSide:
                 except Unavailable:
                     continue  # the relay notices, and takes it again on connecting
                 except Refused as error:
-                    self.refused = error.message
                     log.error("%s", error.message)
+                    self.on_lost(error.message)
 
     def close(self) -> None:
         """Give the namespace back and stop the server that we started."""
@@ -113,13 +130,18 @@ class RedisSide:
         if self.bundled is not None:
             self.bundled.stop()
 
+    def _recreated(self, created: Sequence[Subscription]) -> None:
+        self.on_recreated(created)
+
     def _take(self) -> None:
         if self._lease is None:
             return
         try:
             self._lease.acquire()
+        except Unavailable as error:
+            raise Unavailable(f"forum redis ping failed: {error.message}") from error
         except Refused as error:
-            if self._held:
-                self.refused = error.message
+            if self._held:  # lost while running: whoever has it now may end, so go on asking
+                raise Unavailable(error.message) from error
             raise
         self._held = True

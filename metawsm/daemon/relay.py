@@ -7,19 +7,21 @@ the relay is idle.
 from __future__ import annotations
 
 import logging
+import math
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import gevent
 from gevent.event import Event
 
-from metawsm.bus.ports import Ack, Db, Delivery, Publication, Subscription, Transport, Writer
+from metawsm.bus.ports import Ack, Db, Delivery, Exchange, Publication, Subscription, Transport, Writer
 from metawsm.bus.receive import Identity
 from metawsm.bus.work import Queued
 from metawsm.daemon.backlog import Backlog
 from metawsm.daemon.publishing import publications
-from metawsm.daemon.refill import Refill
+from metawsm.daemon.refill import BARRED, Refill
+from metawsm.daemon.refusals import Refusals
 from metawsm.domain.errors import Unavailable
 from metawsm.storage.outbox import Outbox
 
@@ -28,6 +30,7 @@ BATCH_BYTES = 1 << 20
 MOST_IN_FLIGHT = 1024  # commands; more stay in Redis
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 1.0  # seconds between attempts while Redis is away
 FAULT_PAUSE = 1.0  # seconds until rows that Redis refused are tried again
+MEND_PAUSE = 30.0  # seconds between two repairs of streams that hold what is not ours
 QUIET = 0.02  # seconds without work after which the listener may block
 log = logging.getLogger("metawsm.relay")
 
@@ -35,7 +38,9 @@ log = logging.getLogger("metawsm.relay")
 class Relay:
     """Moves messages. `deliver` takes command entries, `prompt` hears that the feed has something new.
 
-    `on_connect` runs after each (re)connection before anything is published; `on_lost` hears why Redis is away.
+    `on_connect` runs after each (re)connection before anything is published; `on_lost` hears why Redis is away;
+    `on_recreated` runs, between two round trips, after streams or groups were found missing and made again; `catch_up`
+    takes our own pending entries after a read that failed.
     """
 
     def __init__(
@@ -55,6 +60,8 @@ class Relay:
         refill: Refill,
         on_connect: Callable[[], None],
         on_lost: Callable[[str], None],
+        on_recreated: Callable[[Sequence[Subscription]], None],
+        catch_up: Callable[[], None],
     ) -> None:
         self._transport = transport
         self._writer = writer
@@ -70,13 +77,20 @@ class Relay:
         self._refill = refill
         self._on_connect = on_connect
         self._on_lost = on_lost
+        self._on_recreated = on_recreated
+        self._catch_up = catch_up
         self._wake = Event()
         self._acks: dict[tuple[str, str], list[str]] = {}
         self._pause = FIRST_PAUSE
         self._active_at = 0.0
+        self._recreated: list[Subscription] = []
+        self._refusals = Refusals()
+        self._retrying = False
+        self._unread = False
+        self._mended_at = -math.inf
         self.connected = False
+        self.starting = True
         self.fault: str | None = "not connected yet"
-        self.refused: dict[str, str] = {}  # topic -> why Redis refuses it
 
     def publish(self, rows: tuple[Queued, ...] | list[Queued]) -> None:
         """Rows that were just committed."""
@@ -102,9 +116,30 @@ class Relay:
         self._backlog.repeat_sent(upto)
         self._wake.set()
 
-    def wake(self) -> None:
-        """Read what is new, now."""
+    def recreated(self, subscriptions: Sequence[Subscription]) -> None:
+        """Streams or groups were missing and have been made again: what was in them is lost."""
+        self._recreated += subscriptions
         self._wake.set()
+
+    def drop(self, reason: str) -> None:
+        """Use the connection no more, for example because the namespace is another's now; connect again in time."""
+        self.connected, self.fault = False, reason
+        self._wake.set()
+
+    @property
+    def refused(self) -> Mapping[str, str]:
+        """Topics that Redis refuses now, with its reason."""
+        return self._refusals.reasons
+
+    @property
+    def rereading(self) -> bool:
+        """Whether rows are being read from the table."""
+        return self._backlog.rereading
+
+    @property
+    def hopeful(self) -> bool:
+        """Whether a command published now is delivered soon: connected, or connecting for the first time."""
+        return self.connected or self.starting
 
     def run(self) -> None:
         """The loop; ends only by being killed."""
@@ -115,6 +150,11 @@ class Relay:
                 self._cycle()
             except Unavailable as error:
                 self._lost(error)
+            except Exception:
+                # The supervisor starts this loop again; what was taken from memory is found in the table.
+                self.connected, self.fault = False, "the relay failed"
+                self._backlog.reread()
+                raise
 
     def listen(self) -> None:
         """The loop of the blocking reader for external publishers; ends only by being killed."""
@@ -125,18 +165,22 @@ class Relay:
             try:
                 self._deliver(self._transport.listen(self._commands, 2.0))
             except Unavailable:
-                gevent.sleep(FIRST_PAUSE)  # the relay notices and reconnects
+                self._unread = True  # entries may have been delivered into the connection that broke
+                self._wake.set()
+                gevent.sleep(FIRST_PAUSE)
 
     def _connect(self) -> None:
+        self._recreated, self._unread = [], False
         self._on_connect()
         self._backlog.reread()
-        self.connected, self.fault, self._pause = True, None, FIRST_PAUSE
+        self._refusals.try_again()
+        self.connected, self.fault, self._pause, self.starting = True, None, FIRST_PAUSE, False
         self._wake.set()
 
     def _lost(self, error: Unavailable) -> None:
         if self.connected or self.fault != error.message:
             log.warning("%s", error.message)
-        self.connected, self.fault = False, error.message
+        self.connected, self.fault, self.starting = False, error.message, False
         self._backlog.reread()
         self._on_lost(error.message)
         self._prompt()
@@ -149,50 +193,61 @@ class Relay:
     def _cycle(self) -> None:
         self._wake.wait()
         self._wake.clear()
-        rows = self._backlog.take(BATCH_ROWS, BATCH_BYTES)
+        if not self.connected:
+            raise Unavailable(self.fault or "not connected")
+        self._look_after_losses()
+        rows = [] if self._refusals.holding else self._backlog.take(BATCH_ROWS, BATCH_BYTES)
         acks, self._acks = self._acks, {}
         reads = [self._feed] if self._full() else [*self._commands, self._feed]
-        sent = [publications(row, self._feed.topic, self._identity) for row in rows]
+        sent = [self._refusals.allowed(publications(row, self._feed.topic, self._identity)) for row in rows]
         flat = [publication for group in sent for publication in group]
         exchange = self._transport.exchange(flat, [Ack(t, g, ids) for (t, g), ids in acks.items()], reads)
         self._active_at = time.monotonic()
         if rows:
-            self._published(rows, sent, exchange.faults)
+            self._refusals.note(flat, exchange.faults)
+            self._published(rows, sent, exchange)
         self._deliver(exchange.deliveries)
         if self._refill.active:
             self._step_refill()
-        if self._backlog.waiting or len(exchange.deliveries) >= self._feed.count:
+        if (self._backlog.waiting and not self._refusals.holding) or len(exchange.deliveries) >= self._feed.count:
             self._wake.set()
+
+    def _look_after_losses(self) -> None:
+        if self._unread:
+            self._unread = False
+            self._catch_up()
+        if self._recreated:
+            found, self._recreated = self._recreated, []
+            self._on_recreated(found)
+            self._backlog.reread()  # what was published and not yet marked may be lost as well
 
     def _step_refill(self) -> None:
         if self._refill.step():
             self._backlog.reread()
         self._wake.set()
 
-    def _published(self, rows: list[Queued], sent: list[list[Publication]], faults: Sequence[str | None]) -> None:
-        good: list[int] = []
+    def _published(self, rows: list[Queued], sent: list[list[Publication]], exchange: Exchange) -> None:
+        """Mark the rows that are wholly in Redis; the others stay pending.
+
+        A command that has come back in the same exchange is done before it could be marked as sent.
+        """
+        faults, here = exchange.faults, {each.message.uuid for each in exchange.deliveries if each.message}
+        good: list[Queued] = []
         refused: list[tuple[int, str]] = []
-        place = 0
+        answers = iter(faults)
         for row, group in zip(rows, sent, strict=True):
-            told = {p.topic: f for p, f in zip(group, faults[place : place + len(group)], strict=True)}
-            place += len(group)
-            bad = {topic: text for topic, text in told.items() if text}
-            self._note_refusals(told)
+            bad = [f"{each.topic}: {fault}" for each in group if (fault := next(answers))]
             if bad:
-                refused.append((row.row_id, "; ".join(f"{t}: {text}" for t, text in bad.items())))
-            else:
-                good.append(row.row_id)
+                refused.append((row.row_id, "; ".join(bad)))
+            elif len(group) == (1 if row.sequence is None else 2):
+                good.append(row)
         now = self._now()
-        self._writer.defer(lambda db: self._outbox.mark_sent(db, good, now))
+        if marked := [row.row_id for row in good if row.message_id not in here]:
+            self._writer.defer(lambda db: self._outbox.mark_sent(db, marked, now))
         if refused:
             self._refuse(refused, now)
-
-    def _note_refusals(self, told: dict[str, str | None]) -> None:
-        for topic, text in told.items():
-            if text:
-                self.refused[topic] = text
-            else:
-                self.refused.pop(topic, None)
+        if len(good) < len(rows):
+            self._try_later(faults)
 
     def _refuse(self, refused: list[tuple[int, str]], now: str) -> None:
         log.warning("Redis refused %d message(s), they stay in the outbox: %s", len(refused), refused[0][1])
@@ -202,7 +257,24 @@ class Relay:
                 self._outbox.note_fault(db, row_id, text, now)
 
         self._writer.defer(note)
-        gevent.spawn_later(FAULT_PAUSE, self.reread)
+
+    def _try_later(self, faults: Sequence[str | None]) -> None:
+        """Rows that are left are read from the table again after a pause."""
+        self._prompt()  # the read models follow the log, whether the feed can be written or not
+        barred = any(fault and fault.startswith(BARRED) for fault in faults)
+        if barred and time.monotonic() > self._mended_at + MEND_PAUSE:
+            self._mended_at = time.monotonic()
+            self._refill.begin(surely=True)
+        if not self._retrying:
+            self._retrying = True
+            gevent.spawn_later(FAULT_PAUSE, self._retry)
+
+    def _retry(self) -> None:
+        self._refusals.try_again()
+        self.reread()
+        self._retrying = bool(self._refusals.reasons)
+        if self._retrying:
+            gevent.spawn_later(FAULT_PAUSE, self._retry)
 
     def _deliver(self, deliveries: Sequence[Delivery]) -> None:
         prompted = False

@@ -9,14 +9,18 @@ import gevent
 
 from metawsm.bus.clockwork import Clockwork, CommandLag, Retention
 from metawsm.bus.projecting import forget_batches
+from metawsm.bus.specs import ScheduleSpec
 from metawsm.daemon.bootstrap import Core
 from metawsm.daemon.read_models import ago
 from metawsm.domain.errors import Unavailable
+from metawsm.domain.events import ALL as FACTS
 from metawsm.schedules import ALL
 from metawsm.storage.idempotency import IdempotencyKeys
 from metawsm.streams.transport import RedisTransport
 
 CHUNK = 200  # rows per bounded job
+CLAIM_SECONDS = 2.0  # a command that was delivered this long ago and is still not done is looked after
+RECOUNT_SECONDS = 5.0
 log = logging.getLogger("metawsm.ticker")
 
 
@@ -26,16 +30,21 @@ class Ticker:
     def __init__(self, core: Core) -> None:
         self._core = core
         self._tools = _clockwork(core)
-        self._due = {spec.name: time.monotonic() + spec.seconds for spec in ALL}
+        self._specs = (*ALL, ScheduleSpec("recount", RECOUNT_SECONDS, lambda _: self._recount()))
+        self._due = {spec.name: time.monotonic() + spec.seconds for spec in ALL} | {"recount": 0.0}
 
     def run(self) -> None:
         """The loop; ends only by being killed."""
         while True:
             gevent.sleep(max(0.05, min(self._due.values()) - time.monotonic()))
-            for spec in ALL:
+            for spec in self._specs:
                 if self._due[spec.name] <= time.monotonic():
                     self._due[spec.name] = time.monotonic() + spec.seconds
                     self._try(spec.name, spec.run)
+
+    def _recount(self) -> None:
+        """The limit of undone commands is checked against a number that drifts, so it is counted anew."""
+        self._core.commands.undone = self._core.readers.query(self._core.outbox.undone)
 
     def _try(self, name: str, run: object) -> None:
         try:
@@ -55,6 +64,9 @@ def _clockwork(core: Core) -> Clockwork:
         command_lags=lambda: _lags(core),
         repeat_sent=core.relay.repeat_sent,
         oldest_sent=lambda db: (core.outbox.oldest(db, "sent"), core.outbox.last_id(db)),
+        oldest_pending=lambda db: core.outbox.oldest(db, "pending"),
+        reread=lambda: None if core.relay.rereading else core.relay.reread(),
+        claim=lambda: _claim(core),
         prunes=(
             lambda db, before: core.outbox.prune(db, before, CHUNK),
             lambda db, before: keys.prune(db, before, CHUNK),
@@ -63,6 +75,14 @@ def _clockwork(core: Core) -> Clockwork:
         trim_streams=lambda retention: _trim(core, retention),
         retention=Retention(redis.retention_hours, redis.max_entries),
     )
+
+
+def _claim(core: Core) -> None:
+    """Commands that somebody else read through our group, or that we lost sight of, are delivered to us."""
+    for subscription in core.subscriptions:
+        if subscription.topic != core.topics.feed:
+            for delivery in core.redis.transport.claim_idle(subscription, CLAIM_SECONDS):
+                core.lanes.deliver(delivery)
 
 
 def _lags(core: Core) -> list[CommandLag]:
@@ -84,8 +104,7 @@ def _trim(core: Core, retention: Retention) -> None:
     floor = core.readers.query(lambda db: log_reads.before_window(db, since, retention.stream_entries))
     oldest_ms = int((time.time() - retention.stream_hours * 3600) * 1000)
     group = core.policy.forum.redis.group
-    for subscription in core.subscriptions:
-        if subscription.topic == core.topics.feed:
-            transport.trim(subscription.topic, group, f"{floor + 1}-0", retention.stream_entries)
-        else:
-            transport.trim(subscription.topic, group, f"{oldest_ms}-0", retention.stream_entries)
+    facts = [core.topics.feed, *(core.topics.event(fact.TYPE) for fact in FACTS)]
+    wishes = {s.topic: f"{oldest_ms}-0" for s in core.subscriptions} | dict.fromkeys(facts, f"{floor + 1}-0")
+    for topic, lowest in wishes.items():
+        transport.trim(topic, group, lowest, retention.stream_entries)

@@ -4,33 +4,32 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import time
 from typing import Any
 
+import gevent
 from attrs import define, field
 from gevent.event import AsyncResult
 
 from metawsm.bus.dispatch import Outcome
 
 QUEUED = Outcome("queued")
+TICK = 0.1  # seconds between looks at who has waited long enough
 
 
 @define(eq=False)
 class Ticket:
-    """One waiting request. `accepted` is set once the command is durable; `command_id` is then its final id."""
+    """One waiting request, until a moment of the monotonic clock. `command_id` is final once the command is durable."""
 
     command_id: str
-    accepted: bool = False
+    until: float
     result: AsyncResult = field(factory=AsyncResult)
 
-    def wait(self, seconds: float) -> Outcome | None:
-        """The outcome, None when the time is over after acceptance; raises what made the acceptance fail.
+    def wait(self) -> Outcome:
+        """The outcome, QUEUED when the time is over first; raises what made the acceptance fail.
 
         Before acceptance there is no giving up: the writer itself answers within its own bounds.
         """
-        if self.result.wait(timeout=seconds) is None and not self.result.ready():
-            if self.accepted:
-                return None
-            self.result.wait()
         outcome: Outcome = self.result.get()
         return outcome
 
@@ -40,27 +39,42 @@ class Waiting:
 
     def __init__(self) -> None:
         self._tickets: dict[str, list[Ticket]] = {}
+        self._open: set[Ticket] = set()
         self._heap: list[tuple[int, int, Ticket, Outcome]] = []
         self._order = itertools.count()
+        # One timer for all: one per request would cost more than the look at all of them.
+        self._timer = gevent.get_hub().loop.timer(TICK, TICK)
         self.projected = 0
 
     def follow(self, ticket: Ticket) -> None:
-        """Let the ticket hear of its command's outcome."""
+        """Let the ticket hear of its command's outcome, while its time lasts."""
         self._tickets.setdefault(ticket.command_id, []).append(ticket)
+        self._open.add(ticket)
+        if not self._timer.active:
+            self._timer.start(self._expire)
 
-    def forget(self, ticket: Ticket) -> None:
-        """The request has been answered otherwise."""
-        tickets = self._tickets.get(ticket.command_id, [])
-        if ticket in tickets:
-            tickets.remove(ticket)
-        if not tickets:
-            self._tickets.pop(ticket.command_id, None)
+    def _expire(self) -> None:
+        now = time.monotonic()
+        for ticket in [t for t in self._open if t.until <= now]:
+            self._answer(ticket, QUEUED)
+            tickets = self._tickets.get(ticket.command_id, [])
+            if ticket in tickets:
+                tickets.remove(ticket)
+            if not tickets:
+                self._tickets.pop(ticket.command_id, None)
+        if not self._open:
+            self._timer.stop()
+
+    def _answer(self, ticket: Ticket, outcome: Outcome) -> None:
+        if ticket in self._open:  # else its time was over
+            self._open.discard(ticket)
+            ticket.result.set(outcome)
 
     def settle(self, command_id: str, outcome: Outcome) -> None:
         """A command has its outcome; its requests go on once the projections have reached its last event."""
         for ticket in self._tickets.pop(command_id, ()):
             if outcome.last_sequence <= self.projected:
-                ticket.result.set(outcome)
+                self._answer(ticket, outcome)
             else:
                 heapq.heappush(self._heap, (outcome.last_sequence, next(self._order), ticket, outcome))
 
@@ -69,16 +83,14 @@ class Waiting:
         self.projected = sequence
         while self._heap and self._heap[0][0] <= sequence:
             _, _, ticket, outcome = heapq.heappop(self._heap)
-            ticket.result.set(outcome)
+            self._answer(ticket, outcome)
 
     def release_all(self, outcome: Outcome) -> None:
         """Answer everybody who waits for an outcome: the transport is away, their commands are kept."""
-        for tickets in list(self._tickets.values()):
-            for ticket in [t for t in tickets if t.accepted]:
-                ticket.result.set(outcome)
-                tickets.remove(ticket)
-        self._tickets = {command: tickets for command, tickets in self._tickets.items() if tickets}
+        for ticket in itertools.chain.from_iterable(self._tickets.values()):
+            self._answer(ticket, outcome)
+        self._tickets.clear()
 
     def facts(self) -> dict[str, Any]:
         """How many wait, for health."""
-        return {"waiting_requests": sum(map(len, self._tickets.values())) + len(self._heap)}
+        return {"waiting_requests": len(self._open)}

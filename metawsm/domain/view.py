@@ -15,7 +15,7 @@ def due_at(waiting_since: str, minutes: int) -> str:
 
 def timestamp(moment: datetime) -> str:
     """RFC 3339 with microseconds and `Z`, of an aware UTC time."""
-    return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return f"{moment.isoformat(timespec='microseconds')[:26]}Z"  # strftime takes three times as long
 
 
 def view(thread: Thread, escalation_minutes: int) -> dict[str, Any]:

@@ -36,9 +36,13 @@ def _converter() -> cattrs.Converter:
 _CONVERTER = _converter()
 
 
+# json.dumps with other than its default options makes a new encoder for each call.
+_ENCODE = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
+
 def to_json(value: Any) -> str:
     """Compact JSON text; keeps every character as it is."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return _ENCODE(value)
 
 
 def payload_of(fact: Fact) -> Payload:
@@ -81,8 +85,7 @@ def wire_event(sequence: int, envelope: Envelope, payload_json: str) -> str:
     """An event as it goes over the wire: to streams, REST and WebSocket alike (contract, section 2)."""
     head = to_json(envelope_of(envelope))
     return (
-        f'{{"sequence":{sequence},"envelope":{head},"payload_json":{json.dumps(payload_json, ensure_ascii=False)},'
-        f'"payload":{payload_json}}}'
+        f'{{"sequence":{sequence},"envelope":{head},"payload_json":{_ENCODE(payload_json)},"payload":{payload_json}}}'
     )
 
 

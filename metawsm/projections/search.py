@@ -8,8 +8,6 @@ import unicodedata
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from attrs import evolve
-
 from metawsm.bus import cursors
 from metawsm.bus.ports import Db
 from metawsm.bus.reading import Filters, Viewer, shown
@@ -17,10 +15,10 @@ from metawsm.bus.specs import Change, ProjectionSpec
 from metawsm.domain.events import ControlSignal, Fact, PostAdded, ThreadOpened
 from metawsm.domain.ids import post_id
 from metawsm.domain.thread import Thread
-from metawsm.messages.thread_rows import COLUMNS, from_row
+from metawsm.messages.thread_rows import COLUMN_LIST, COLUMNS, from_row
 
 # Hits looked at for one page: filters on what changes (state, priority, assignee) are no part of the index.
-SCAN_LIMIT = 500
+SCAN_LIMIT = 250
 _WORDS_LIMIT = 16
 _WORD_LIMIT = 200
 _SNIPPET = 160
@@ -29,11 +27,13 @@ _SIGNAL_TEXTS = ("question", "context", "answer", "summary", "done_criteria")
 
 
 def schema(prefix: str) -> str:
-    """A full-text index without a copy of the texts; the rowid is the sequence of the post's event.
+    """A full-text index without a copy of the texts, and the key of each post's thread in `forum_thread_views`.
 
-    `scope` holds one word for the ticket and one for the run, so that both are part of the match.
+    The rowid is the sequence of the post's event. `scope` holds one word for the ticket and one for the run, so that
+    both are part of the match.
     """
     return f"""
+CREATE TABLE {prefix}forum_search_threads (sequence INTEGER PRIMARY KEY, opened_sequence INTEGER NOT NULL);
 CREATE VIRTUAL TABLE {prefix}forum_search USING fts5 (
     title, body, scope, content = '', columnsize = 0, tokenize = 'unicode61 remove_diacritics 2'
 );
@@ -43,12 +43,17 @@ CREATE VIRTUAL TABLE {prefix}forum_search USING fts5 (
 def build(prefix: str) -> Callable[[Db, Change], None]:
     """Index the texts that an event brings."""
     insert = f"INSERT INTO {prefix}forum_search (rowid, title, body, scope) VALUES (?, ?, ?, ?)"
+    belong = (
+        f"INSERT INTO {prefix}forum_search_threads"
+        f" SELECT ?, opened_sequence FROM {prefix}forum_thread_views WHERE thread_id = ?"
+    )
 
     def apply(db: Db, change: Change) -> None:
         texts = _texts(change.event.fact)
         if texts is not None and change.after is not None:
             scope = _scope(change.after.ticket, change.after.run_id)
             db.execute(insert, (change.event.sequence, *texts, " ".join(scope)))
+            db.execute(belong, (change.event.sequence, change.after.thread_id))
 
     return apply
 
@@ -69,23 +74,23 @@ def _signal_text(signal: dict[str, Any]) -> str:
 
 
 def _scope(ticket: str | None, run_id: str | None) -> list[str]:
-    # In hexadecimal a name is one word, whatever characters it has.
+    # In hexadecimal a name is one word, whatever characters it has; the private letter keeps it apart from real words.
     named = (("t", ticket), ("r", run_id))
-    return [letter + name.encode().hex() for letter, name in named if name]
+    return [f"\ue000{letter}{name.encode().hex()}" for letter, name in named if name]
 
 
-SPEC = ProjectionSpec(name="search", version=1, tables=("forum_search",), schema=schema, build=build)
+SPEC = ProjectionSpec(
+    name="search", version=1, tables=("forum_search", "forum_search_threads"), schema=schema, build=build
+)
 
-_HITS = f"""
-SELECT f.rowid, e.event_id, e.payload_json, {", ".join(f"v.{name}" for name in COLUMNS)}
-FROM forum_search f
-CROSS JOIN forum_events e ON e.sequence = f.rowid
-CROSS JOIN forum_thread_views v ON v.thread_id = e.thread_id
-WHERE f.forum_search MATCH ?1 AND f.rowid < ?2
-ORDER BY f.rowid DESC
+_HITS = """
+SELECT f.rowid, t.opened_sequence FROM forum_search f CROSS JOIN forum_search_threads t ON t.sequence = f.rowid
+WHERE f.forum_search MATCH ?1 AND f.rowid < ?2 ORDER BY f.rowid DESC
 """
+_THREAD = f"SELECT {COLUMN_LIST} FROM forum_thread_views WHERE opened_sequence = ?"
+_EVENT = "SELECT event_id, payload_json FROM forum_events WHERE sequence = ?"
 _NEWER = "SELECT 1 FROM forum_search WHERE forum_search MATCH ?1 AND rowid = ?2"
-_POSTS = "SELECT sequence FROM forum_posts WHERE thread_id = ? AND sequence > ? AND sequence <= ?"
+_POSTS = "SELECT sequence FROM forum_posts WHERE thread_id = ? AND sequence >= ? AND sequence <= ?"
 _HEAD = "SELECT max(sequence) FROM projection_cursors"
 
 
@@ -101,8 +106,7 @@ def _clean(text: str) -> str:
 
 def _match(found: list[str], filters: Filters) -> str:
     match = " ".join(f'"{word}"' for word in found)
-    scope = " ".join(f'"{word}"' for word in _scope(filters.ticket, filters.run_id))
-    return f"{{title body}} : ({match})" + (f" AND scope : ({scope})" if scope else "")
+    return " AND ".join([f"({match})", *(f'"{word}"' for word in _scope(filters.ticket, filters.run_id))])
 
 
 def search(
@@ -126,8 +130,8 @@ def search(
         return {"threads": []}
     hits = _Hits(db, _match(found, filters), filters, head)
     threads = []
-    for thread, hit in hits.page(below, limit):
-        threads.append(shown(db, thread, viewer, escalation_minutes) | {"match": _told(hit, found)})
+    for thread, sequence in hits.page(below, limit):
+        threads.append(shown(db, thread, viewer, escalation_minutes) | {"match": _told(db, sequence, found)})
     return {"threads": threads} | ({"next_cursor": cursors.encode(question, (head, hits.end))} if hits.more else {})
 
 
@@ -141,40 +145,36 @@ class _Hits:
     def __init__(self, db: Db, match: str, filters: Filters, head: int) -> None:
         self._db = db
         self._match = match
-        self._filters = filters
+        wanted = {"state": filters.state, "priority": filters.priority, "assignee_name": filters.assignee}
+        self._wanted = [(COLUMNS.index(name), value) for name, value in wanted.items() if value is not None]
         self._head = head
         self.end = 0
         self.more = False
 
-    def page(self, below: int, limit: int) -> Iterator[tuple[Thread, Any]]:
-        """At most `limit` (thread, row) with a sequence under `below` and not above the head."""
-        given = 0
-        for looked, row in enumerate(self._db.execute(_HITS, (self._match, min(below, self._head + 1)))):
-            if given == limit or looked == SCAN_LIMIT:
+    def page(self, below: int, limit: int) -> Iterator[tuple[Thread, int]]:
+        """At most `limit` threads, each with the sequence of its hit, under `below` and not above the head."""
+        given: set[int] = set()
+        for looked, (sequence, key) in enumerate(self._db.execute(_HITS, (self._match, min(below, self._head + 1)))):
+            if len(given) == limit or looked == SCAN_LIMIT:
                 self.more = True
                 return
-            self.end = row[0]
-            thread = from_row(row[3:])
-            if _fits(thread, self._filters) and not self._was_given(thread, row[0]):
-                given += 1
-                yield thread, row
+            self.end = sequence
+            if key not in given and (thread := self._thread(key, below)):
+                given.add(key)
+                yield thread, sequence
 
-    def _was_given(self, thread: Thread, sequence: int) -> bool:
-        """Whether a newer post of the thread matches too: then the thread has been given with that one."""
-        if thread.posts_count == 1:
-            return False
-        newer = list(self._db.execute(_POSTS, (thread.thread_id, sequence, self._head)))
-        return any(list(self._db.execute(_NEWER, (self._match, post))) for (post,) in newer)
-
-
-def _fits(thread: Thread, filters: Filters) -> bool:
-    wanted = evolve(filters, ticket=None, run_id=None)
-    has = ((wanted.state, thread.state), (wanted.priority, thread.priority), (wanted.assignee, thread.assignee_name))
-    return all(want is None or want == is_ for want, is_ in has)
+    def _thread(self, key: int, below: int) -> Thread | None:
+        """The thread with this key, unless the filters leave it out or it stands on an earlier page."""
+        row = next(iter(self._db.execute(_THREAD, (key,))))
+        if any(row[column] != value for column, value in self._wanted):
+            return None
+        thread = from_row(row)
+        newer = list(self._db.execute(_POSTS, (thread.thread_id, below, self._head))) if below <= self._head else []
+        return None if any(list(self._db.execute(_NEWER, (self._match, post))) for (post,) in newer) else thread
 
 
-def _told(row: Any, found: list[str]) -> dict[str, Any]:
-    sequence, event_id, payload = row[:3]
+def _told(db: Db, sequence: int, found: list[str]) -> dict[str, Any]:
+    event_id, payload = next(iter(db.execute(_EVENT, (sequence,))))
     text = _text_of(json.loads(payload))
     return {"sequence": sequence, "post_id": post_id(event_id), "snippet": snippet(text, found)}
 

@@ -46,7 +46,8 @@ def schema(prefix: str) -> str:
     return f"""
 CREATE TABLE {table} ({_THREAD_COLUMNS},
     priority_rank INTEGER NOT NULL, bucket INTEGER NOT NULL, opened_sequence INTEGER PRIMARY KEY);
-CREATE INDEX {table}_all ON {table} (bucket, priority_rank, last_event_sequence);
+CREATE INDEX {table}_all ON {table} (priority_rank, last_event_sequence);
+CREATE INDEX {table}_bucket ON {table} (bucket, priority_rank, last_event_sequence);
 CREATE INDEX {table}_ticket ON {table} (ticket, bucket, priority_rank, last_event_sequence);
 CREATE INDEX {table}_run ON {table} (run_id, bucket, priority_rank, last_event_sequence, ticket)
     WHERE run_id IS NOT NULL;
@@ -61,6 +62,8 @@ CREATE INDEX {table}_ticket_due ON {table} (ticket, bucket, priority_rank, waiti
 CREATE INDEX {table}_run_due ON {table} (run_id, bucket, priority_rank, waiting_since)
     WHERE run_id IS NOT NULL AND {_WAITS};
 CREATE INDEX {table}_assignee_due ON {table} (assignee_name, bucket, priority_rank, waiting_since)
+    WHERE assignee_name IS NOT NULL AND {_WAITS};
+CREATE INDEX {table}_assignee_ticket_due ON {table} (assignee_name, ticket, bucket, priority_rank, waiting_since)
     WHERE assignee_name IS NOT NULL AND {_WAITS};
 """
 
@@ -223,7 +226,7 @@ def _active(filters: Filters, places: tuple[int, ...], rank: int, head: Head) ->
 
 
 def _waiting(filters: Filters, places: tuple[int, ...], of: tuple[int, ...], after: str, until: str) -> Stretch:
-    sql = by_wait(scope_sql(filters), places, of)
+    sql = by_wait(scope_sql(filters, by_wait=True), places, of)
     values = scope_values(filters) | {"after": after, "until": until}
 
     def walk(db: Db, place: Place | None) -> Iterable[Row]:

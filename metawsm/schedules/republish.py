@@ -10,9 +10,18 @@ TICKS = 2  # looks in a row that must show empty groups
 
 
 def run(tools: Clockwork) -> None:
-    """Look once: only when every group shows lag 0 and pending 0 for a second is a sent command lost in Redis."""
+    """Look once: only when every group shows lag 0 and pending 0 for a second is a sent command lost in Redis.
+
+    What another consumer of our group took away is fetched back first; rows that stay pending are looked for again.
+    """
+    if not tools.connected():
+        return
+    tools.claim()
+    pending = tools.read(tools.oldest_pending)
+    if pending is not None and pending < tools.ago(PATIENCE):
+        tools.reread()
     oldest, upto = tools.read(tools.oldest_sent)
-    if oldest is None or oldest > tools.ago(PATIENCE) or not tools.connected():
+    if oldest is None or oldest > tools.ago(PATIENCE):
         tools.idle_ticks = 0
         return
     empty = all(lag.lag == 0 and lag.pending == 0 for lag in tools.command_lags())

@@ -83,6 +83,8 @@ def _harden(connection: apsw.Connection, cache_kib: int) -> None:
     connection.config(apsw.SQLITE_DBCONFIG_DQS_DML, 0)
     connection.config(apsw.SQLITE_DBCONFIG_DQS_DDL, 0)
     connection.config(apsw.SQLITE_DBCONFIG_DEFENSIVE, 1)
+    # Without it a statement over a table with partial indexes is planned anew whenever a parameter changes.
+    connection.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)
     for pragma in _SHARED:
         connection.execute(pragma)
     connection.execute(f"PRAGMA cache_size = -{cache_kib}")

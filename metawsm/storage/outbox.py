@@ -33,18 +33,20 @@ WHERE id = ? AND status IN ('pending', 'sent')
 _FAIL = "UPDATE forum_outbox SET status = 'failed', last_error = ?, updated_at = ? WHERE id = ? AND status <> 'done'"
 _SENT = """
 UPDATE forum_outbox SET status = iif(kind = 'event', 'done', 'sent'), attempt_count = attempt_count + 1, sent_at = ?1,
-    updated_at = ?1 WHERE id = ?2 AND status = 'pending'
+    updated_at = ?1 WHERE id BETWEEN ?2 AND ?3 AND status = 'pending'
 """
 _FAULT = """
 UPDATE forum_outbox SET attempt_count = attempt_count + 1, last_error = ?, updated_at = ?
 WHERE id = ? AND status = 'pending'
 """
+# `<> 'done'` is what makes the index of undone rows fit.
 _PENDING = """
 SELECT id, kind, message_id, topic, message_key, payload_json, sequence FROM forum_outbox
-WHERE status = ? AND id > ? AND id <= ? AND (kind = 'command' OR ?) ORDER BY id LIMIT ?
+WHERE status = ? AND status <> 'done' AND id > ? AND id <= ? AND (kind = 'command' OR ?) ORDER BY id LIMIT ?
 """
 _COUNTS = "SELECT status, count(*) FROM forum_outbox WHERE status <> 'done' GROUP BY status"
-_OLDEST = "SELECT created_at FROM forum_outbox WHERE status = ? ORDER BY id LIMIT 1"
+_UNDONE = "SELECT count(*) FROM forum_outbox WHERE kind = 'command' AND status IN ('pending', 'sent')"
+_OLDEST = "SELECT created_at FROM forum_outbox WHERE status = ? AND status <> 'done' ORDER BY id LIMIT 1"
 _LATEST = """
 SELECT id, message_id, topic, message_key, status, outcome, attempt_count, last_error, created_at, updated_at, sent_at
 FROM forum_outbox ORDER BY id DESC LIMIT ?
@@ -92,8 +94,8 @@ class Outbox:
 
     def mark_sent(self, db: Db, row_ids: Sequence[int], now: str) -> None:
         """These rows are in Redis: commands become sent, events done. A row that is further stays so."""
-        for row_id in row_ids:
-            db.execute(_SENT, (now, row_id))
+        for first, last in _runs(row_ids):
+            db.execute(_SENT, (now, first, last))
 
     def note_fault(self, db: Db, row_id: int, error: str, now: str) -> None:
         """Publishing a row failed; it stays pending."""
@@ -106,6 +108,10 @@ class Outbox:
     def counts(self, db: Db) -> dict[str, int]:
         """How many rows are pending, sent and failed."""
         return {"pending": 0, "sent": 0, "failed": 0} | {str(s): int(n) for s, n in db.execute(_COUNTS)}
+
+    def undone(self, db: Db) -> int:
+        """How many commands are neither done nor failed."""
+        return int(next(iter(db.execute(_UNDONE)))[0])
 
     def oldest(self, db: Db, status: str) -> str | None:
         """When the oldest row of a status was accepted, or None."""
@@ -123,6 +129,17 @@ class Outbox:
         """Delete done rows last changed before a time, among the `limit` oldest; return how many."""
         db.execute(_PRUNE, (before, limit))
         return db.changes()
+
+
+def _runs(row_ids: Sequence[int]) -> list[tuple[int, int]]:
+    """First and last of each stretch of ids without a gap: one statement per stretch, not per row."""
+    runs: list[tuple[int, int]] = []
+    for row_id in row_ids:
+        if runs and runs[-1][1] == row_id - 1:
+            runs[-1] = (runs[-1][0], row_id)
+        else:
+            runs.append((row_id, row_id))
+    return runs
 
 
 def _queued(row: Sequence[Any]) -> Queued:

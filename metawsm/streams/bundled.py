@@ -46,8 +46,10 @@ class BundledServer:
     def __init__(self, metawsm_dir: Path, database_id: str, environ: Mapping[str, str] = os.environ) -> None:
         self._data = Path(os.path.realpath(metawsm_dir)) / "redis"
         self._database_id = database_id
-        self._socket = _socket_path(self._data, environ)
         self._process: subprocess.Popen[bytes] | None = None
+        self._socket = _socket_path(self._data, environ)
+        if self.is_alive():
+            self._socket = self._running_socket()
         self.adopted = False
 
     @property
@@ -61,7 +63,7 @@ class BundledServer:
         return self._data / "server.log"
 
     def start(self, timeout: float = START_SECONDS) -> None:
-        """Start the server, or adopt the one that runs on our data, and wait until it answers.
+        """Start the server, or adopt the one that runs on our data, and wait until it answers. May be called again.
 
         Raises Refused when there is no server for this platform or the folder belongs to another database, and
         Unavailable when the server does not come up.
@@ -70,11 +72,11 @@ class BundledServer:
         self._refuse_other_database()
         lock = os.open(self._data / "server.lock", os.O_RDWR | os.O_CREAT, 0o600)
         try:
-            self.adopted = not _locked(lock)
-            if self.adopted:
-                self._socket = Path(str(self._marker().get("socket", self._socket)))
-            else:
+            if _locked(lock):
                 self._launch(lock)
+            else:
+                self._socket = self._running_socket()
+                self.adopted = self._process is None
         finally:
             # The server has inherited the lock; ours must go, or its end would not be seen.
             os.close(lock)
@@ -107,6 +109,7 @@ class BundledServer:
 
     def _launch(self, lock: int) -> None:
         binary = find_binary()
+        self.adopted = False
         self.bound_log()
         _private_folder(self._socket.parent)
         self._socket.unlink(missing_ok=True)
@@ -142,6 +145,10 @@ class BundledServer:
         draft = self._data / "server.json.new"
         draft.write_text(json.dumps(marker) + "\n")
         draft.replace(self._data / "server.json")
+
+    def _running_socket(self) -> Path:
+        """Where the server that runs answers; it may have been started with another environment."""
+        return Path(str(self._marker().get("socket", self._socket)))
 
     def _marker(self) -> Mapping[str, Any]:
         try:

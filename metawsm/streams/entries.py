@@ -10,11 +10,15 @@ from metawsm.domain.errors import Undecodable
 from metawsm.streams.wire import decode
 
 
-def deliveries(group: str, reply: Sequence[Any] | None) -> list[Delivery]:
-    """Return the entries in an XREADGROUP reply, in the order of the reply (grouped by stream)."""
+def deliveries(group: str, reply: Sequence[Any] | None, blind: bool = False) -> list[Delivery]:
+    """Return the entries in an XREADGROUP reply, in the order of the reply (grouped by stream); `blind` without message."""
     found: list[Delivery] = []
     for topic, entries in reply or ():
-        found += entries_of(topic.decode(), group, entries)
+        name = topic.decode()
+        if blind:
+            found += [Delivery(name, group, entry_id.decode()) for entry_id, _ in entries]
+        else:
+            found += entries_of(name, group, entries)
     return found
 
 

@@ -60,8 +60,23 @@ class Replies:
             return self._bulk(int(data[at + 1 : end]))
         if kind == ARRAY:
             length = int(data[at + 1 : end])
-            return None if length < 0 else [self._reply() for _ in range(length)]
+            return None if length < 0 else self._array(length)
         return _line(kind, data[at + 1 : end])
+
+    def _array(self, length: int) -> list[Any]:
+        """Most members are strings that have arrived already: those are cut out right here."""
+        items: list[Any] = []
+        for _ in range(length):
+            data, at = self._data, self._at
+            end = data.find(b"\r\n", at)
+            if end >= 0 and data[at] == BULK:
+                stop = end + 2 + int(data[at + 1 : end])
+                if end + 2 <= stop and stop + 2 <= len(data):
+                    items.append(data[end + 2 : stop])
+                    self._at = stop + 2
+                    continue
+            items.append(self._reply())
+        return items
 
     def _bulk(self, length: int) -> bytes | None:
         if length < 0:

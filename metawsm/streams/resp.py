@@ -51,8 +51,8 @@ def xreadgroup(consumer: bytes, reads: Sequence[Subscription], after: bytes = b"
 
 
 def batches(reads: Iterable[Subscription]) -> list[list[Subscription]]:
-    """Split `reads` into what one XREADGROUP can carry: the same group, count and noack."""
-    found: dict[tuple[str, int, bool], list[Subscription]] = {}
+    """Split `reads` into what one XREADGROUP can carry: the same group, count and noack (and blindness)."""
+    found: dict[tuple[str, int, bool, bool], list[Subscription]] = {}
     for read in reads:
-        found.setdefault((read.group, read.count, read.noack), []).append(read)
+        found.setdefault((read.group, read.count, read.noack, read.blind), []).append(read)
     return list(found.values())

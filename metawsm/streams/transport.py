@@ -10,7 +10,7 @@ import redis
 from metawsm.bus.ports import Ack, Delivery, Exchange, Publication, Subscription
 from metawsm.domain.errors import Unavailable
 from metawsm.streams import inspection, retention
-from metawsm.streams.connection import ANSWER_SECONDS, Endpoint, endpoint, error_code, translated, unavailable
+from metawsm.streams.connection import ANSWER_SECONDS, Endpoint, endpoint, error_code, translated
 from metawsm.streams.entries import deliveries, entries_of
 from metawsm.streams.groups import Groups
 from metawsm.streams.inspection import GroupInfo, ServerFacts, TopicInfo
@@ -103,9 +103,10 @@ class RedisTransport:
         (reply,) = self._link.pipeline([xreadgroup(self._consumer, [read], after=after.encode())])
         if not isinstance(reply, redis.ResponseError):
             return deliveries(read.group, reply)
-        if error_code(reply) not in MISSING_GROUP:
-            raise unavailable(self.shown_url, reply)
-        self._ensure_and_tell([read])
+        if error_code(reply) in MISSING_GROUP:
+            self._ensure_and_tell([read])
+        else:
+            self._groups.mark_sick(read.topic, reply)
         return []
 
     def claim_idle(self, read: Subscription, idle_seconds: float) -> Sequence[Delivery]:
@@ -116,9 +117,9 @@ class RedisTransport:
         parts = [read.topic, read.group, self._consumer.decode(), str(int(idle_seconds * 1000)), "0", "COUNT"]
         (reply,) = self._link.pipeline([pack(b"XAUTOCLAIM", *map(str.encode, parts), b"%d" % read.count)])
         if isinstance(reply, redis.ResponseError):
-            if error_code(reply) in MISSING_GROUP:
-                return []
-            raise unavailable(self.shown_url, reply)
+            if error_code(reply) not in MISSING_GROUP:
+                self._groups.mark_sick(read.topic, reply)
+            return []
         return entries_of(read.topic, read.group, reply[1])
 
     def ensure(self, reads: Sequence[Subscription]) -> Sequence[Subscription]:
@@ -128,6 +129,18 @@ class RedisTransport:
     def ensure_streams(self, topics: Sequence[str]) -> None:
         """Create missing streams that have no group of ours, so that other programs find them from the start."""
         self._groups.ensure_streams(topics)
+
+    def clear(self, topics: Sequence[str]) -> None:
+        """Delete streams with their groups, so that they can be filled again from a lower entry id.
+
+        Needed where an emptied server has already taken newer entries: ids only go up. Call `ensure` afterwards.
+        """
+        self._link.pipeline([pack(b"UNLINK", *map(str.encode, topics))] if topics else [])
+
+    def empty(self, topics: Sequence[str]) -> None:
+        """Remove streams with all entries and groups, so that any entry id can be written again."""
+        with translated(self.shown_url):
+            self._server.client.unlink(*topics)
 
     def last_entry_id(self, topic: str) -> str:
         """The id of the last entry ever added (`0-0` for an empty or missing stream)."""
@@ -184,7 +197,7 @@ class RedisTransport:
             if isinstance(reply, redis.ResponseError):
                 found += self._repaired(each)
             else:
-                found += deliveries(each[0].group, reply)
+                found += deliveries(each[0].group, reply, each[0].blind)
         return found
 
     def _repaired(self, reads: Sequence[Subscription]) -> list[Delivery]:

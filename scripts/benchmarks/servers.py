@@ -20,6 +20,7 @@ from typing import IO, Any
 ROOT = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).resolve().parent
 PYZ = ROOT / "dist" / "metawsm.pyz"
+SOURCE = os.environ.get("METAWSM_BENCH_SOURCE", "")
 Requests = Sequence[tuple[str, str, dict[str, str], str | None]]
 
 
@@ -89,17 +90,15 @@ class Floor(Process):
 
 
 def daemon_command() -> list[str]:
-    """How the daemon is started: the built file, or with METAWSM_BENCH_SOURCE the source tree."""
-    if "METAWSM_BENCH_SOURCE" in os.environ:
-        return [sys.executable, *os.environ.get("METAWSM_BENCH_PYTHON_ARGS", "").split(), "-m", "metawsm"]
-    return [sys.executable, str(PYZ)]
+    """How the daemon is started: the built file, or the source tree that METAWSM_BENCH_SOURCE names."""
+    return [sys.executable, "-m", "metawsm"] if SOURCE else [sys.executable, str(PYZ)]
 
 
 class Daemon(Process):
     """A daemon. `seconds_to_ready` is the time from its start to its first 200 on /readyz (or to its first answer)."""
 
     def __init__(self, cwd: Path, *options: str, ready: bool = True) -> None:
-        env = {"PYTHONPATH": str(ROOT), "METAWSM_SERVER": ""}
+        env = {"PYTHONPATH": SOURCE} if SOURCE else {}
         super().__init__([*daemon_command(), "serve", "--addr", f"127.0.0.1:{free_port()}", *options], cwd, env)
         self.port = int(self.popen.args[-1 - len(options)].rpartition(":")[2])  # type: ignore[index,union-attr]
         path = "/readyz" if ready else "/livez"

@@ -117,6 +117,17 @@ def test_a_running_one_is_adopted_and_can_be_stopped(make: Make) -> None:
     assert not second.is_alive()
 
 
+def test_the_running_one_is_found_in_another_environment(make: Make, tmp_path: Path) -> None:
+    """The url is right before any start, also when the runtime folder is another one than at its start."""
+    first = make()
+    first.start()
+    first.start()
+    assert not first.adopted
+    second = make(runtime=str(tmp_path)[:60])
+    assert second.url == first.url
+    assert pid_of(second) == pid_of(first)
+
+
 def test_it_outlives_a_killed_daemon_and_is_adopted(make: Make, tmp_path: Path) -> None:
     """A process under gevent starts it and is killed: the server stays, the next one finds it, with its data."""
     script = """

@@ -141,3 +141,14 @@ def test_streams_without_groups_can_be_made(broker: ServerHandle, connect: Conne
         assert (client.xlen("feed"), client.xlen("fresh")) == (3, 0)
         assert client.xinfo_groups("fresh") == []
         assert [group["name"] for group in client.xinfo_groups("feed")] == [b"metawsm-forum"]
+
+
+def test_a_cleared_stream_can_be_filled_from_below(connect: Connect) -> None:
+    """After FLUSHALL newer entries may be there first; cleared, the feed takes the older ones and delivers them all."""
+    transport = connect()
+    transport.exchange([Publication("feed", Message("u9", {}, b"{}"), "9-0")], [], [])
+    transport.clear(["feed", "missing"])
+    transport.clear([])
+    assert transport.ensure([OWN]) == [OWN]
+    fill(transport, 3)
+    assert [delivery.entry_id for delivery in transport.exchange([], [], [OWN]).deliveries] == ["1-0", "2-0", "3-0"]

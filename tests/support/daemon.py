@@ -39,6 +39,7 @@ class Daemon:
     """Starts `command serve ...` in `folder` and waits until it is ready. `url` says where it answers.
 
     `options` are those of `serve`, `env` further variables for the process. Without `command` it is the source tree.
+    Ready means that Redis is connected, too, unless `needs_redis` is False.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class Daemon:
         *options: str,
         addr: str = "127.0.0.1:0",
         env: Mapping[str, str] | None = None,
+        needs_redis: bool = True,
     ) -> None:
         self.command = list(command or COMMAND)
         self.folder = folder
@@ -55,6 +57,7 @@ class Daemon:
         self._options = options
         self._addr = addr
         self._env = dict(env or {})
+        self._needs_redis = needs_redis
         self.start()
 
     def start(self) -> None:
@@ -97,9 +100,11 @@ class Daemon:
         return self.folder / ".metawsm" / "metawsm.db"
 
     def is_ready(self) -> bool:
-        """Whether it takes requests."""
+        """Whether it takes requests and, where needed, has its Redis."""
         try:
-            return self.request("GET", "/readyz", anonymous=True).status == 200
+            if self.request("GET", "/readyz", anonymous=True).status != 200:
+                return False
+            return not self._needs_redis or bool(self.request("GET", "/health").body["forum_bus"]["healthy"])
         except (OSError, http.client.HTTPException):
             return False
 
@@ -115,8 +120,8 @@ class Daemon:
     ) -> Reply:
         """Send one request on a connection of its own; safe to call from several threads.
 
-        `path` is below /api/v1 unless it is whole. A body that is not bytes is sent as JSON. The token goes along unless
-        `anonymous`; `headers` come on top, None leaves one out.
+        `path` is below /api/v1 unless it is whole. A body that is not bytes is sent as JSON. The token goes along
+        unless `anonymous`; `headers` come on top, None leaves one out.
         """
         sent: dict[str, str | None] = {} if anonymous else {"Authorization": f"Bearer {self.token}"}
         if method not in ("GET", "HEAD"):

@@ -41,11 +41,11 @@ def frame(opcode: int, payload: bytes = b"", *, first: int | None = None, masked
 
 
 class RawWs(RawHttp):
-    """A WebSocket connection to 127.0.0.1, opened at once."""
+    """A WebSocket connection to 127.0.0.1, opened at once; `headers` replace those of the handshake (`_` for `-`)."""
 
-    def __init__(self, port: int, path: str, timeout: float = 10.0, receive_buffer: int = 0) -> None:
+    def __init__(self, port: int, path: str, timeout: float = 10.0, receive_buffer: int = 0, **headers: str) -> None:
         super().__init__(port, timeout, receive_buffer)
-        self.answer: Answer = self.ask(handshake(path), head_only=True)
+        self.answer: Answer = self.ask(handshake(path, **headers), head_only=True)
         assert self.answer.status == 101, self.answer
 
     def __enter__(self) -> RawWs:

@@ -1,4 +1,4 @@
-"""A forum without a daemon: commands are handled on a plain connection, and events are applied when the test says so."""
+"""A forum without a daemon: commands are handled on a plain connection, events applied when the test says so."""
 
 from __future__ import annotations
 
@@ -62,7 +62,12 @@ class Forum:
             return job()
 
     def open(
-        self, ticket: str = "MET-1", body: str = "which one?", priority: str = "normal", actor: str = "agent", **head: str
+        self,
+        ticket: str = "MET-1",
+        body: str = "which one?",
+        priority: str = "normal",
+        actor: str = "agent",
+        **head: str,
     ) -> str:
         """Ask a question; return the thread's id. `head` may hold run_id, agent_name, title, thread_id."""
         self._opened += 1

@@ -1,0 +1,149 @@
+"""JSON Schemas of the answers, as the readers and pages give them. Contract tests hold real answers against them."""
+
+from __future__ import annotations
+
+from metawsm.api.schemas import (
+    ACTOR,
+    ANYTHING,
+    ASSIGNEE,
+    COUNT,
+    FLAG,
+    PRIORITY,
+    SEQUENCE,
+    STATE,
+    TEXT,
+    TIME,
+    Schema,
+    array,
+    obj,
+    ref,
+)
+
+VIEW = obj(
+    {
+        "thread_id": TEXT, "ticket": TEXT, "title": TEXT, "state": STATE, "priority": PRIORITY, "opened_by_type": ACTOR,
+        "posts_count": COUNT, "last_event_sequence": SEQUENCE, "version_sequence": SEQUENCE, "is_unanswered": FLAG,
+        "escalation_level": COUNT, "opened_at": TIME, "updated_at": TIME,
+    },
+    {
+        "run_id": TEXT, "agent_name": TEXT, "assignee_type": ASSIGNEE, "assignee_name": TEXT, "opened_by_name": TEXT,
+        "last_post_at": TIME, "last_post_by_type": ACTOR, "last_post_by_name": TEXT, "last_actor_type": ACTOR,
+        "waiting_since": TIME, "due_at": TIME, "closed_at": TIME, "is_unseen": FLAG,
+    },
+    "A thread. `version_sequence` is its newest event not by `system`, to be handed back as `expected_sequence`.",
+)  # fmt: skip
+POST = obj(
+    {
+        "post_id": TEXT, "sequence": SEQUENCE, "body": TEXT, "actor_type": ACTOR, "created_at": TIME,
+        "kind": TEXT | {"enum": ["post", "answer", "signal"]},
+    },
+    {"actor_name": TEXT, "signal": ref("ControlSignal")},
+)  # fmt: skip
+COMMAND = obj(
+    {"id": TEXT, "status": TEXT | {"enum": ["queued", "applied", "rejected", "failed"]}},
+    {
+        "thread_id": TEXT, "accepted_at": TIME, "thread": ref("View"), "seen": ref("Seen"),
+        "error": obj({"code": TEXT, "message": TEXT}, {"fields": ref("Faults")}),
+    },
+)  # fmt: skip
+OUTBOX = obj(
+    {"pending_count": COUNT, "processing_count": COUNT, "failed_count": COUNT,
+     "oldest_pending_age_seconds": {"type": "number", "minimum": 0}},
+    {"oldest_pending_at": TIME},
+    "Undone messages: waiting for Redis, in Redis (processing), given up (failed)",
+)  # fmt: skip
+LOOP = obj({"running": FLAG, "restarts": COUNT}, {"error": TEXT})
+BUS = {"healthy": FLAG}
+TOPIC = obj(
+    {
+        "topic": TEXT, "group": TEXT, "stream_length": COUNT, "consumer_group_pending": COUNT,
+        "consumer_group_lag": {"type": ["integer", "null"]}, "consumers": COUNT, "last_delivered_id": TEXT,
+        "last_generated_id": TEXT, "oldest_pending_id": TEXT, "oldest_pending_idle_seconds": {"type": "number"},
+        "problem": TEXT,
+    }
+)  # fmt: skip
+STATUS = TEXT | {"enum": ["ok", "attention", "degraded"]}
+COMPONENT: Schema = obj({"status": STATUS}, {"error": TEXT}) | {"additionalProperties": True}
+SLA = obj(
+    {"waiting_count": COUNT, "breached_count": COUNT},
+    {"oldest_waiting_since": TIME, "counts_are_lower_bounds": FLAG},
+    "How many threads wait for an answer, and how many of them longer than allowed",
+)
+COUNTER = obj(
+    {"ticket": TEXT, "state": STATE, "priority": PRIORITY, "thread_count": COUNT, "updated_at": TIME}, {"run_id": TEXT}
+)
+HIT: Schema = {
+    **VIEW,
+    "properties": VIEW["properties"]
+    | {"match": obj({"sequence": SEQUENCE, "post_id": TEXT, "snippet": TEXT}, about="the newest post that matches")},
+    "required": [*VIEW["required"], "match"],
+}
+
+ERROR = obj(
+    {
+        "error": obj(
+            {"code": TEXT, "message": TEXT, "correlation_id": TEXT}, {"fields": ref("Faults"), "details": ANYTHING}
+        )
+    },
+    {"thread": ref("View")},
+    "Every error. `fields` names each faulty field; `thread` is the current view when somebody was faster.",
+)
+
+
+def _page(name: str, items: Schema) -> Schema:
+    return obj({name: array(items)}, {"next_cursor": TEXT}, "A page; without `next_cursor` it is the last one.")
+
+
+ANSWERS: dict[str, Schema] = {
+    "View": VIEW,
+    "Post": POST,
+    "Seen": obj(
+        {"thread_id": TEXT, "viewer_type": ACTOR, "viewer_id": TEXT, "last_seen_event_sequence": SEQUENCE},
+        about="Up to where a viewer has seen a thread",
+    ),
+    "Command": COMMAND,
+    "Faults": {"type": "object", "additionalProperties": array(TEXT), "description": "what is wrong, by field"},
+    "Error": ERROR,
+    "ThreadAnswer": obj({"thread": ref("View")}),
+    "SeenAnswer": obj({"seen": ref("Seen")}),
+    "CommandAnswer": obj({"command": ref("Command")}),
+    "ThreadPage": _page("threads", ref("View")),
+    "SearchPage": _page("threads", HIT),
+    "ThreadDetail": obj(
+        {"thread": ref("View"), "posts": array(ref("Post")), "events": array(ref("Event"))},
+        {"posts_before": SEQUENCE | {"description": "there are older posts: hand it back to read them"}},
+    ),
+    "EventPage": obj(
+        {"events": array(ref("Event")), "next_cursor": SEQUENCE | {"description": "the last sequence examined"}}
+    ),
+    "Stats": obj({"stats": array(COUNTER), "sla": SLA}, {"next_cursor": TEXT}),
+    "Health": obj(
+        {
+            "status": STATUS, "started_at": TIME, "now": TIME,
+            "worker": obj({"running": FLAG, "loops": {"type": "object", "additionalProperties": LOOP}}),
+            "outbox": OUTBOX, "forum_bus": obj(BUS, {"error": TEXT}),
+            "components": {"type": "object", "additionalProperties": COMPONENT},
+        }
+    ),
+    "Debug": obj(
+        {
+            "debug": obj(
+                {
+                    "generated_at": TIME, "outbox": OUTBOX, "outbox_messages": array(ANYTHING),
+                    "events": array(ANYTHING), "threads": array(ANYTHING), "control_threads": array(ANYTHING),
+                    "bus": obj(
+                        {"running": FLAG, **BUS, "redis_url": TEXT, "stream_name": TEXT, "consumer_group": TEXT,
+                         "consumer_name": TEXT, "topics": array(TOPIC)},
+                        {"error": TEXT},
+                    ),
+                }
+            )
+        }
+    ),
+    "Alive": obj({"status": {"const": "alive"}}),
+    "Ready": obj({"status": {"const": "ready"}}),
+    "RebuildAnswer": obj(
+        {"rebuild": obj({"running": FLAG, "done": COUNT, "total": COUNT}, {"started_at": TIME, "finished_at": TIME})}
+    ),
+    "Document": ANYTHING,
+}  # fmt: skip

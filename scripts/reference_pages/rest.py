@@ -1,0 +1,121 @@
+"""The page about REST."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from metawsm.api.openapi import ABOUT
+from scripts.reference_pages.markdown import kind, members, table
+
+HEAD = f"""\
+# REST
+
+Base path `/api/v1`, default address `http://127.0.0.1:3001`. The same in machine form: [openapi.json](openapi.json), served
+at `/api/v1/openapi.json`. Error codes: [errors.md](errors.md). The live stream: [websocket.md](websocket.md).
+
+{ABOUT}
+Lists are ordered by priority, then by the newest event. `next_cursor` of a page leads to the next one; it fixes the newest
+event at the first page, so that no thread comes twice and none is skipped that did not move. A page may be short and still
+have a `next_cursor`.
+
+With `expected_sequence` an action on a thread succeeds only if the thread's `version_sequence` is still that; else it
+answers 409 with the current view.
+
+This page is generated: run `scripts/reference` after a change.
+"""
+EXAMPLES = """\
+## Examples
+
+```sh
+curl -s http://127.0.0.1:3001/api/v1/health | jq .status
+curl -s http://127.0.0.1:3001/api/v1/forum/threads -H 'Content-Type: application/json' \\
+  -d '{"ticket": "MET-1", "title": "Which schema?", "body": "v1 or v2?"}'
+curl -s "http://127.0.0.1:3001/api/v1/forum/threads/$THREAD/answer" -H 'Content-Type: application/json' \\
+  -H "Authorization: Bearer $(cat .metawsm/token)" -d '{"actor_type": "operator", "body": "v2"}'
+```
+"""
+
+
+def rest(document: dict[str, Any]) -> str:
+    """The page as Markdown."""
+    parts = [HEAD, EXAMPLES, "## Operations\n", _overview(document), ""]
+    parts += [_operation(path, method, item, document) for path, method, item in _operations(document)]
+    parts += ["## Objects\n", "A member with `?` may be missing; empty optional values are left out.\n"]
+    parts += list(_objects(document))
+    return "\n".join(parts).rstrip() + "\n"
+
+
+def _operations(document: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    for path, item in document["paths"].items():
+        for method in ("get", "post"):
+            if method in item:
+                yield path, method.upper(), item[method]
+
+
+def _overview(document: dict[str, Any]) -> str:
+    rows = ((f"{method} `{path}`", item["summary"]) for path, method, item in _operations(document))
+    return table(("operation", "what it does"), rows)
+
+
+def _operation(path: str, method: str, item: dict[str, Any], document: dict[str, Any]) -> str:
+    parts = [f"### {method} {path}\n", f"{item['summary']}.\n"]
+    query = [p for p in item.get("parameters", ()) if "name" in p]
+    if query:
+        rows = ((f"`{p['name']}`{'' if p['required'] else '?'}", kind(p["schema"]), _about(p)) for p in query)
+        parts += [table(("query", "value", "meaning"), rows), ""]
+    if "requestBody" in item and "$ref" in (body := item["requestBody"]["content"]["application/json"]["schema"]):
+        parts += [_body(body["$ref"], document), "", "Query: `wait`? (0 to 30 seconds). Header: `Idempotency-Key`?.\n"]
+    return "\n".join([*parts, f"Answers {_answers(item)}.", ""])
+
+
+def _about(parameter: dict[str, Any]) -> str:
+    default = parameter["schema"].get("default")
+    return parameter["description"] + ("" if default is None else f" (default `{default}`)")
+
+
+def _body(reference: str, document: dict[str, Any]) -> str:
+    schema = document["components"]["schemas"][reference.rpartition("/")[2]]
+    return members(schema).replace("| member |", "| body |", 1)
+
+
+def _answers(item: dict[str, Any]) -> str:
+    good, bad = [], []
+    for status, answer in item["responses"].items():
+        if "$ref" in answer:
+            bad.append(status)
+        elif "content" in answer:
+            good.append(f"{status} {kind(answer['content']['application/json']['schema'])}")
+        else:
+            good.append(status)
+    return "; ".join([", ".join(good), *([f"errors {', '.join(bad)}"] if bad else [])])
+
+
+def _objects(document: dict[str, Any]) -> Iterator[str]:
+    bodies = {_body_name(item) for _, _, item in _operations(document)}
+    for name, schema in document["components"]["schemas"].items():
+        if name in bodies or name.startswith("event."):
+            continue
+        yield f"### {name}\n"
+        if "oneOf" in schema and name == "Event":
+            yield "`{sequence, envelope, payload_json, payload}`: see [topics.md](topics.md).\n"
+        elif "oneOf" in schema:
+            yield from (f"{_form(form)}\n" for form in schema["oneOf"])
+        else:
+            yield _object(schema)
+
+
+def _body_name(item: dict[str, Any]) -> str:
+    schema = item.get("requestBody", {}).get("content", {}).get("application/json", {}).get("schema", {})
+    return str(schema.get("$ref", "")).rpartition("/")[2]
+
+
+def _form(form: dict[str, Any]) -> str:
+    kind_of = form["properties"]["control_type"]["const"]
+    needed = [f"`{name}`" for name in form["required"] if name != "control_type"]
+    return f"`control_type: {kind_of}` needs {', '.join(needed) or 'nothing more'}."
+
+
+def _object(schema: dict[str, Any]) -> str:
+    about = f"{schema['description']}\n\n" if "description" in schema else ""
+    return about + (f"{members(schema)}\n" if "properties" in schema else "A JSON object.\n")

@@ -1,0 +1,205 @@
+"""The runbook's failures: each is made to happen, and the commands of its section are typed in and show it."""
+
+from __future__ import annotations
+
+import os
+import re
+import sqlite3
+import subprocess
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.support.eventually import eventually
+from tests.support.pages import blocks, sections
+from tests.support.runbook import PAGE, Desk, new_desk
+
+KINDS = r"every-terminal|run|terminal=\w+|when=[\w-]+"
+SEED_SECTIONS = [
+    "Runtime model",
+    "Prerequisites",
+    "What must be running",
+    "Bring-up checklist",
+    "Operational verification",
+    "Failure modes and recovery",
+    "Logging",
+    "Operator guidance",
+]
+ASK = "metawsm.pyz forum ask --ticket METAWSM-002 --title Question --body Help"
+
+
+@pytest.fixture
+def desk(pyz: Path, tmp_path: Path) -> Iterator[Desk]:
+    """An empty project folder."""
+    made = new_desk(pyz, tmp_path)
+    yield made
+    made.close()
+
+
+def type_in(desk: Desk, name: str, *before: str) -> tuple[int, str]:
+    """Type the commands of a failure into one terminal, after others; status of the last, and all output."""
+    with desk.terminal(strict=False) as terminal:
+        for commands in before:
+            terminal.run(commands)
+        return terminal.run("".join(block.text for block in blocks(PAGE) if block.how == f"when={name}"), timeout=60)
+
+
+def test_no_command_escapes_the_tests() -> None:
+    """Every fenced block of the page says how a test has to take it, and each way is one that a test knows."""
+    assert [block for block in blocks(PAGE) if block.language != "bash" or not re.fullmatch(KINDS, block.how)] == []
+    known = set(re.findall(r'type_in\(desk, "([\w-]+)"', Path(__file__).read_text(encoding="utf-8")))
+    assert {block.how.removeprefix("when=") for block in blocks(PAGE) if block.how.startswith("when=")} == known
+
+
+def test_the_page_has_its_sections_and_each_failure_is_told_whole() -> None:
+    """Sections stand in order; a failure's section names its cause and its mend."""
+    names = list(sections(PAGE))
+    assert [name for name in names if name in SEED_SECTIONS] == SEED_SECTIONS
+    failures = {name: text for name, text in sections(PAGE, 3).items() if "Nothing to do" not in text}
+    assert len(failures) >= 9
+    for name, text in failures.items():
+        assert "- Cause:" in text, name
+        assert re.search(r"- (Fix|Check and fix):", text), name
+
+
+def test_connection_refused(desk: Desk) -> None:
+    """Without a daemon the command line says so, where, and how to start it: exit code 6; then it works."""
+    status, told = type_in(desk, "refused")
+    assert status == 7  # curl's own word for it
+    assert f"connection refused: no metawsm daemon answers at http://127.0.0.1:{desk.env['PORT']}" in told
+    with desk.terminal(strict=False) as terminal:
+        assert terminal.run("metawsm.pyz forum list")[0] == 6
+    desk.start("redis", "daemon")
+    assert type_in(desk, "refused-mended") == (0, "no thread matches\n")
+
+
+def test_redis_url_is_empty(desk: Desk) -> None:
+    """An empty url leaves the daemon up and degraded; what it kept is done after a start with a Redis."""
+    named = desk.beginning
+    desk.beginning += "export METAWSM_FORUM_REDIS_URL=\n"
+    desk.start("daemon", health="degraded")
+    status, told = type_in(desk, "empty-url")
+    assert status == 75
+    assert '"error": "forum redis url is empty"' in told
+    command = told.split("--command-id ")[1].split("`")[0]
+    desk.interrupt("daemon")
+    desk.beginning = named
+    desk.start("redis", "daemon")
+    with desk.terminal() as terminal:
+        eventually(lambda: "applied" in terminal.run(f"metawsm.pyz forum command --command-id {command}")[1])
+
+
+def test_redis_ping_failed(desk: Desk) -> None:
+    """A Redis that is not there is told, and connected to by itself when it comes; what was kept is done."""
+    desk.start("daemon", health="degraded")
+    with desk.terminal(strict=False) as terminal:
+        assert terminal.run(ASK)[0] == 75
+    status, told = type_in(desk, "no-redis")
+    assert status == 1
+    assert re.search(r'"error": "forum redis ping failed: redis at redis://.*[Rr]efused', told)
+    assert "Could not connect to Redis" in told
+    desk.start("redis")
+    eventually(lambda: desk.health()["status"] == "ok", timeout=20)
+    with desk.terminal() as terminal:
+        eventually(lambda: "Question" in terminal.run("metawsm.pyz forum list")[1])
+
+
+@contextmanager
+def transaction(database: Path) -> Iterator[None]:
+    """Another program that holds the write lock."""
+    with closing(sqlite3.connect(database, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        yield
+        other.execute("ROLLBACK")
+
+
+def test_database_is_locked(desk: Desk) -> None:
+    """While another program writes, a write is refused after ten seconds and reads go on; afterwards it works."""
+    desk.start("redis", "daemon")
+    body = '{"ticket": "T", "title": "t", "body": "b"}'
+    send = f"curl -s -m 30 -H 'Content-Type: application/json' -d '{body}' $METAWSM_SERVER/api/v1/forum/threads"
+    with desk.terminal() as terminal, desk.terminal() as waiting:
+        with transaction(desk.folder / ".metawsm" / "metawsm.db"):
+            terminal.run(f"{send} >answer.json &")
+            eventually(lambda: type_in(desk, "locked") == (0, "true\n"))
+            assert waiting.run("metawsm.pyz forum list") == (0, "no thread matches\n")
+            told = eventually((desk.folder / "answer.json").read_text, timeout=20)
+        assert re.search(r'"code":"unavailable","message":"database \S+ is locked: another process has held it', told)
+        assert waiting.run("metawsm.pyz forum list") == (0, "no thread matches\n")
+        assert waiting.run(ASK)[0] == 0
+
+
+def test_a_daemon_that_finds_the_database_locked(desk: Desk) -> None:
+    """It ends with the same message and no traceback."""
+    desk.start("redis", "daemon")
+    desk.interrupt("daemon")
+    with transaction(desk.folder / ".metawsm" / "metawsm.db"), desk.terminal(strict=False) as terminal:
+        status, told = terminal.run("metawsm.pyz serve --addr 127.0.0.1:0")
+    assert status == 1
+    assert re.search(r"^metawsm: database \S+ is locked: another process holds it", told, re.MULTILINE)
+    assert "Traceback" not in told
+
+
+def test_a_second_daemon(desk: Desk) -> None:
+    """A second daemon ends at once and names the first."""
+    desk.start("redis", "daemon")
+    status, told = type_in(desk, "second")
+    assert status == 1
+    holder = re.search(r"is in use by process (\d+) at (\S+)", told)
+    assert holder is not None
+    assert holder.group(2) == f"127.0.0.1:{desk.env['PORT']}"
+    os.kill(int(holder.group(1)), 0)
+
+
+def test_a_shared_redis(desk: Desk) -> None:
+    """The daemon of another database ends, names both databases and the number to use."""
+    desk.start("redis", "daemon")
+    status, told = type_in(desk, "shared-redis")
+    assert status == 1
+    assert "belongs to database db-" in told
+    assert f"set forum.redis.url to redis://127.0.0.1:{desk.env['REDIS_PORT']}/1" in told
+
+
+def test_without_a_token(desk: Desk) -> None:
+    """From another folder a human is not believed, and is with the token's file named."""
+    desk.start("redis", "daemon")
+    asked = f"THREAD_ID=$({ASK} --json | jq -r .thread.thread_id)"
+    status, told = type_in(desk, "token", asked)
+    assert status == 0
+    assert "without a token you act as agent, not as human" in told
+    assert "new, normal, 2 posts: Question" in told
+
+
+def test_a_request_for_guidance_waits(desk: Desk) -> None:
+    """The thread is found by its state, and goes on with the answer."""
+    desk.start("redis", "daemon")
+    signals = next(block.text for block in blocks(PAGE) if "--type guidance_request" in block.text)
+    status, told = type_in(desk, "waiting", signals.splitlines()[0])
+    assert status == 0
+    assert re.search(r"fctrl-run-id-agent +waiting_human", told)
+    assert "fctrl-run-id-agent  answered, normal, 3 posts" in told
+
+
+def test_dead_letters_ask_for_attention(desk: Desk) -> None:
+    """A message that nobody can read makes health say `attention`, and the page's query shows it."""
+    desk.start("redis", "daemon")
+    send = ["redis-cli", "-p", desk.env["REDIS_PORT"], "XADD", "forum.commands.close_thread", "*", "payload", "{}"]
+    subprocess.run(send, env={"PATH": desk.env["PATH"]}, check=True, capture_output=True)
+    eventually(lambda: desk.health()["status"] == "attention")
+    query = next(line for block in blocks(PAGE) for line in block.text.splitlines() if "from dead_letters" in line)
+    with desk.terminal() as terminal:
+        assert "|malformed|forum.commands.close_thread|" in terminal.run(query)[1]
+
+
+def test_an_emptied_redis_needs_nothing(desk: Desk) -> None:
+    """After FLUSHALL the forum goes on, and the feed holds what it held."""
+    desk.start("redis", "daemon")
+    with desk.terminal() as terminal:
+        terminal.run(ASK)
+        terminal.run("redis-cli -p $REDIS_PORT FLUSHALL")
+        terminal.run(ASK)
+        length = "redis-cli -p $REDIS_PORT XLEN metawsm-forum"
+        eventually(lambda: terminal.run(length)[1].strip() == "2", timeout=10)
+    eventually(lambda: desk.health()["status"] == "ok")

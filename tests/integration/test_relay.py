@@ -1,0 +1,289 @@
+"""Whatever happens to Redis under load, the end is the same (design, invariant 2): the ledger, and whole streams."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.daemon import Daemon
+from tests.support.eventually import eventually
+from tests.support.ledger import Ledger, check_streams, database
+from tests.support.redis_servers import ServerHandle, start_redis, start_valkey
+
+COMMANDS = ("open_thread", "add_post", "answer_thread", "change_state", "set_priority")
+FEED = "metawsm-forum"
+ASK = {"ticket": "MET-1", "title": "t", "body": "b", "actor_type": "agent"}
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[ServerHandle]:
+    """Debian's Redis on a unix socket."""
+    handle = start_redis(tmp_path / "broker")
+    yield handle
+    handle.remove()
+
+
+@pytest.fixture
+def valkey(tmp_path: Path) -> Iterator[ServerHandle]:
+    """The bundled Valkey's binary on a unix socket."""
+    handle = start_valkey(tmp_path / "valkey")
+    yield handle
+    handle.remove()
+
+
+def flushall(server: ServerHandle) -> None:
+    """Everything in Redis is gone."""
+    with server.client() as client:
+        client.flushall()
+
+
+def delete_streams(server: ServerHandle) -> None:
+    """A command stream and the feed are deleted while readers block on them."""
+    with server.client() as client:
+        client.delete("forum.commands.add_post", FEED)
+
+
+def destroy_groups(server: ServerHandle) -> None:
+    """Our groups are destroyed."""
+    with server.client() as client:
+        for name in COMMANDS:
+            client.xgroup_destroy(f"forum.commands.{name}", FEED)
+        client.xgroup_destroy(FEED, f"{FEED}.projections")
+
+
+def trim_to_nothing(server: ServerHandle) -> None:
+    """All command entries are trimmed, delivered or not."""
+    with server.client() as client:
+        for name in COMMANDS:
+            client.xtrim(f"forum.commands.{name}", maxlen=0)
+
+
+def restart_empty(server: ServerHandle) -> None:
+    """The server is killed and comes back with nothing."""
+    server.kill()
+    time.sleep(0.3)
+    server.start()
+
+
+def stall(server: ServerHandle) -> None:
+    """The server stands still for three seconds."""
+    server.pause()
+    time.sleep(3)
+    server.resume()
+
+
+def double(server: ServerHandle) -> None:
+    """Every command entry there is is added again."""
+    with server.client() as client:
+        for name in COMMANDS:
+            for _, fields in client.xrange(f"forum.commands.{name}"):
+                client.xadd(f"forum.commands.{name}", fields)
+
+
+def steal(server: ServerHandle) -> None:
+    """A second consumer of our group reads commands and never does anything with them."""
+    with server.client() as client:
+        streams: dict[Any, Any] = {f"forum.commands.{name}": ">" for name in COMMANDS}
+        until = time.monotonic() + 1.0
+        while time.monotonic() < until:
+            client.xreadgroup(FEED, "thief", streams, count=10, block=5)
+
+
+FAULTS = [flushall, delete_streams, destroy_groups, trim_to_nothing, restart_empty, stall, double, steal]
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)
+def test_the_ledger_comes_out_right(
+    fault: Callable[[ServerHandle], None], server: ServerHandle, start_daemon: Callable[..., Daemon]
+) -> None:
+    """Under load Redis is emptied, cut, stalled or robbed: all is applied once, in order, and the streams are whole."""
+    daemon = start_daemon("--redis", server.url)
+    ledger = Ledger(daemon, clients=4)
+    with ledger.load():
+        time.sleep(0.7)
+        fault(server)
+        time.sleep(0.7)
+    ledger.check()
+    with server.client() as client:
+        check_streams(daemon, client)
+
+
+def ask(daemon: Daemon, wait: float = 10, **more: Any) -> int:
+    """Ask one question; the status."""
+    return daemon.request("POST", f"/forum/threads?wait={wait:g}", ASK | more).status
+
+
+def test_a_stolen_command_is_fetched_back(server: ServerHandle, start_daemon: Callable[..., Daemon]) -> None:
+    """A command that another consumer of our group has read and left lying is done all the same, within seconds."""
+    daemon = start_daemon("--redis", server.url)
+    with held_lanes(daemon):
+        with server.client() as client:
+            uuid = client.xadd("forum.commands.open_thread", external("ext-1"))
+            eventually(lambda: client.xpending("forum.commands.open_thread", FEED)["pending"] == 1)
+            client.xclaim("forum.commands.open_thread", FEED, "thief", 0, [uuid])
+        daemon.kill()
+    daemon.start()
+    with database(daemon.database) as db:
+        eventually(lambda: list(db.execute("SELECT count(*) FROM forum_threads")) == [(1,)], timeout=8)
+
+
+@contextmanager
+def held_lanes(daemon: Daemon) -> Iterator[None]:
+    """Inside the block nothing can be written to the daemon's database."""
+    with database(daemon.database) as db:
+        db.execute("BEGIN IMMEDIATE")
+        yield
+
+
+def external(uuid: str, **more: Any) -> dict[Any, Any]:
+    """The fields of an OpenThread as another program publishes it."""
+    head = {"event_id": uuid, "event_type": "forum.commands.open_thread", "actor_type": "agent"}
+    text = json.dumps({"envelope": head, "payload": {"ticket": "MET-1", "title": uuid, "body": "b", **more}})
+    return {"_watermill_message_uuid": uuid, "metadata": "", "payload": text}
+
+
+def test_a_feed_that_got_newer_entries_is_emptied_and_filled(
+    server: ServerHandle, start_daemon: Callable[..., Daemon]
+) -> None:
+    """When entries came into emptied streams before the loss was seen, the streams are whole and in order afterwards."""
+    daemon = start_daemon("--redis", server.url)
+    for _ in range(20):
+        assert ask(daemon) == 201
+    topic = "forum.events.thread.opened"
+    with server.client() as client:
+        (last_id, fields) = client.xrange(FEED)[-1]
+        with client.pipeline(transaction=True) as atomic:
+            atomic.flushall()
+            atomic.xadd(FEED, fields, id=last_id)
+            atomic.xadd(topic, fields, id=last_id)
+            atomic.execute()
+        assert ask(daemon) == 201
+        check_streams(daemon, client)
+
+
+def test_a_feed_that_ends_too_early_is_continued(server: ServerHandle, start_daemon: Callable[..., Daemon]) -> None:
+    """A server that comes back with an older state (its last second was not on disk) gets what it lacks."""
+    daemon = start_daemon("--redis", server.url)
+    for _ in range(20):
+        assert ask(daemon) == 201
+    topic = "forum.events.thread.opened"
+    assert daemon.stop() == 0
+    with server.client() as client:
+        for stream in (FEED, topic):
+            entries = client.xrange(stream)[:12]
+            client.delete(stream)
+            for entry_id, fields in entries:
+                client.xadd(stream, fields, id=entry_id)
+            client.xgroup_create(stream, f"{FEED}.projections", "0")
+        daemon.start()
+        check_streams(daemon, client)
+
+
+def test_streams_and_groups_exist_from_the_start(server: ServerHandle, start_daemon: Callable[..., Daemon]) -> None:
+    """Before the first message, each command topic has its group, and feed and event topics are there."""
+    start_daemon("--redis", server.url)
+    with server.client() as client:
+        assert [group["name"] for group in client.xinfo_groups("forum.commands.open_thread")] == [FEED.encode()]
+        assert client.exists(FEED, "forum.events.thread.opened", "forum.events.post.added") == 3
+
+
+def test_somebody_elses_entry_on_the_feed_does_not_block_it(
+    server: ServerHandle, start_daemon: Callable[..., Daemon]
+) -> None:
+    """An entry with a higher id bars all of ours: answers go on at once, and the feed is mended."""
+    daemon = start_daemon("--redis", server.url)
+    assert ask(daemon) == 201
+    with server.client() as client:
+        client.xadd(FEED, {"a": "b"})
+        assert ask(daemon) == 201
+        check_streams(daemon, client)
+        eventually(lambda: daemon.request("GET", "/health").body["status"] == "ok")
+
+
+def test_a_key_of_another_type_parks_only_its_own_topic(
+    server: ServerHandle, start_daemon: Callable[..., Daemon]
+) -> None:
+    """While one event topic and one command topic are no streams, others go on; afterwards nothing is missing."""
+    with server.client() as client:
+        client.set("forum.events.post.added", "x")
+        client.set("forum.commands.set_priority", "x")
+        daemon = start_daemon("--redis", server.url)
+        assert ask(daemon, thread_id="fthr-1") == 201
+        post = {"body": "b", "actor_type": "agent"}
+        for _ in range(5):
+            assert daemon.request("POST", "/forum/threads/fthr-1/posts", post).status == 200
+        priority = {"priority": "high", "actor_type": "agent"}
+        late = daemon.request("POST", "/forum/threads/fthr-1/priority?wait=0.2", priority)
+        assert late.status == 202
+        assert daemon.request("GET", "/health").status == 503
+        client.delete("forum.events.post.added", "forum.commands.set_priority")
+        assert daemon.request("POST", "/forum/threads/fthr-1/posts", post).status == 200
+        where = f"/forum/commands/{late.body['command']['id']}"
+        eventually(lambda: daemon.request("GET", where).body["command"]["status"] == "applied")
+        eventually(lambda: daemon.request("GET", "/health").status == 200)
+        check_streams(daemon, client)
+
+
+def test_out_of_memory_leaves_no_hole(tmp_path: Path, start_daemon: Callable[..., Daemon]) -> None:
+    """While Redis refuses for lack of memory commands wait; afterwards all are done and the feed is whole, in order."""
+    server = start_redis(tmp_path / "broker")
+    try:
+        daemon = start_daemon("--redis", server.url)
+        assert ask(daemon) == 201
+        with server.client() as client:
+            client.config_set("maxmemory", "1mb")
+            client.config_set("maxmemory-policy", "noeviction")
+            waiting = [ask(daemon, wait=0.1) for _ in range(10)]
+            assert set(waiting) == {202}
+            assert daemon.request("GET", "/health").status == 503
+            client.config_set("maxmemory", "0")
+            eventually(lambda: daemon.request("GET", "/health").status == 200)
+            assert ask(daemon) == 201
+            eventually(lambda: len(daemon.request("GET", "/forum/threads").body["threads"]) == 12)
+            check_streams(daemon, client)
+    finally:
+        server.remove()
+
+
+def test_a_stalled_redis_answers_in_bounded_time(server: ServerHandle, start_daemon: Callable[..., Daemon]) -> None:
+    """With Redis standing still a write is answered 202 when its wait is over, and applied once afterwards."""
+    daemon = start_daemon("--redis", server.url)
+    assert ask(daemon) == 201
+    server.pause()
+    began = time.monotonic()
+    assert ask(daemon, wait=0.5) == 202
+    assert time.monotonic() - began < 1.5
+    server.resume()
+    eventually(lambda: len(daemon.request("GET", "/forum/threads").body["threads"]) == 2)
+    eventually(lambda: daemon.request("GET", "/health").status == 200)
+
+
+def test_a_listener_cut_in_mid_reply_loses_nothing(server: ServerHandle, start_daemon: Callable[..., Daemon]) -> None:
+    """Connections killed over and over while others publish commands: every command is done."""
+    daemon = start_daemon("--redis", server.url)
+    with server.client() as client:
+        for number in range(40):
+            client.xadd("forum.commands.open_thread", external(f"ext-{number}"))
+            if number % 4 == 0:
+                client.client_kill_filter(skipme=True)
+        eventually(lambda: len(daemon.request("GET", "/forum/threads").body["threads"]) == 40, timeout=10)
+    eventually(lambda: daemon.request("GET", "/health").status == 200)
+
+
+def test_one_bad_moment_of_valkey(valkey: ServerHandle, start_daemon: Callable[..., Daemon]) -> None:
+    """The bundled server's binary is emptied under load: the same ledger."""
+    daemon = start_daemon("--redis", valkey.url)
+    ledger = Ledger(daemon, clients=3)
+    with ledger.load():
+        time.sleep(0.5)
+        flushall(valkey)
+        time.sleep(0.3)
+    ledger.check()
+    with valkey.client() as client:
+        check_streams(daemon, client)

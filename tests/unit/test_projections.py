@@ -1,0 +1,247 @@
+"""What each read model makes of the events."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from metawsm.bus.projecting import EVERY, ProjectionFailed, forget_batches, position
+from metawsm.domain import actions
+from metawsm.domain.events import PostAdded, StateChanged
+from metawsm.projections import thread_stats
+from metawsm.projections.search import snippet, words
+from tests.support.read_side import Forum, rows_of
+
+
+@pytest.fixture
+def forum(tmp_path: Path) -> Iterator[Forum]:
+    """An empty forum."""
+    made = Forum(tmp_path / "metawsm.db")
+    yield made
+    made.db.close()
+
+
+def column(forum: Forum, table: str, names: str) -> list[Any]:
+    """Columns of a table, in the order of its key."""
+    return list(forum.db.execute(f"SELECT {names} FROM {table}"))
+
+
+def test_a_view_equals_the_thread_of_the_state_tables(forum: Forum) -> None:
+    """Both are the same thread after the same events, column by column."""
+    thread = forum.open(run_id="run-1", agent_name="bob")
+    for action, *args in (
+        (actions.post, "more"),
+        (actions.assign, "human", "kb", None),
+        (actions.set_priority, "urgent"),
+        (actions.answer, "v2"),
+        (actions.close, None),
+    ):
+        forum.do(thread, action, *args)  # type: ignore[arg-type]
+    forum.apply_all()
+    state = list(forum.db.execute("SELECT * FROM forum_threads"))
+    views = list(forum.db.execute("SELECT * FROM forum_thread_views"))
+    assert [row[: len(state[0])] for row in views] == state
+
+
+def test_stats_count_a_thread_once_where_it_stands(forum: Forum) -> None:
+    """A move takes the thread out of its old counter, and an empty counter goes."""
+    for _ in range(2):
+        moved = forum.open(run_id="run-1")
+    forum.open(ticket="MET-2", priority="high")
+    forum.do(moved, actions.change_state, "waiting_human", None)
+    forum.apply_all()
+    assert column(forum, "forum_thread_stats", "ticket, run_id, state, priority, thread_count") == [
+        ("MET-1", "run-1", "new", "normal", 1),
+        ("MET-1", "run-1", "waiting_human", "normal", 1),
+        ("MET-2", "", "new", "high", 1),
+    ]
+    forum.do(moved, actions.change_state, "closed", None)
+    forum.apply_all()
+    assert ("MET-1", "run-1", "waiting_human", "normal", 1) not in column(
+        forum, "forum_thread_stats", "ticket, run_id, state, priority, thread_count"
+    )
+
+
+def test_waiting_counts_follow_the_clock(forum: Forum) -> None:
+    """Whoever waits is counted for the ticket and for all; the answer takes it away again."""
+    first = forum.open()
+    forum.open(ticket="MET-2")
+    forum.apply_all()
+    assert column(forum, "forum_waiting_counts", "*") == [("", 2), ("MET-1", 1), ("MET-2", 1)]
+    forum.do(first, actions.answer, "v2")
+    forum.apply_all()
+    assert column(forum, "forum_waiting_counts", "*") == [("", 1), ("MET-2", 1)]
+
+
+def test_the_inbox_of_an_agent_holds_the_newest_answer(forum: Forum) -> None:
+    """Posts are no answers; each answer counts, and the last one is named."""
+    thread = forum.open(run_id="run-1", agent_name="bob")
+    forum.open()
+    forum.do(thread, actions.post, "which table?")
+    forum.do(thread, actions.answer, "v1")
+    forum.do(thread, actions.post, "sure?", actor="agent")
+    forum.do(thread, actions.answer, "v2")
+    forum.apply_all()
+    answer = next(forum.db.execute("SELECT post_id, sequence FROM forum_posts ORDER BY sequence DESC LIMIT 1"))
+    assert column(
+        forum,
+        "forum_agent_inbox",
+        "run_id, agent_name, state, answers_count, last_answer_post_id, last_answer_sequence, last_answer_by_name",
+    ) == [("run-1", "bob", "answered", 2, *answer, "kb")]
+
+
+def test_every_post_is_indexed_with_its_ticket_and_run(forum: Forum) -> None:
+    """Title and body of the opening, the body of each post, and one word each for ticket and run."""
+    thread = forum.open(ticket="MET-1", run_id="run-1", title="Schema", body="One Größe?")
+    forum.do(thread, actions.post, "two")
+    forum.apply_all()
+    scope = [f"\ue000t{b'MET-1'.hex()}", f"\ue000r{b'run-1'.hex()}"]
+    found = [(term, doc) for term, doc, *_ in rows_of(forum.db, "forum_search")]
+    expected = [(term, 1) for term in ("schema", "one", "große", *scope)] + [(term, 2) for term in ("two", *scope)]
+    assert sorted(found) == sorted(expected)
+
+
+def test_one_transaction_moves_effects_and_cursor(forum: Forum) -> None:
+    """What is applied, the cursors and the batch rows stand or fall together."""
+    forum.open()
+    forum.open()
+    forum.db.execute("BEGIN")
+    forum._projector.apply_next(forum.db, forum.now)
+    forum.db.execute("ROLLBACK")
+    assert position(forum.db) == 0
+    assert column(forum, "forum_thread_views", "thread_id") == []
+    assert forum.apply().last == 2
+    assert column(forum, "projection_batches", "first_sequence, last_sequence") == [(1, 2)] * 4
+    assert {row[0] for row in column(forum, "projection_cursors", "sequence")} == {2}
+
+
+def test_the_next_event_is_the_smallest_above_the_cursor(forum: Forum) -> None:
+    """Sequences have gaps after a restore."""
+    forum.open()
+    forum.db.execute("UPDATE sqlite_sequence SET seq = 500 WHERE name = 'forum_events'")
+    forum.open()
+    assert forum.apply(limit=1).last == 1
+    assert forum.apply(limit=1).last == 501
+    assert forum.apply(limit=1).events == 0
+
+
+def test_the_shell_sees_which_event_was_applied(forum: Forum) -> None:
+    """`forum_projection_events` names every event and projection, from one row per batch."""
+    forum.open()
+    forum.open()
+    forum.apply_all()
+    assert len(column(forum, "forum_projection_events", "*")) == 2 * 4
+
+
+def test_old_batches_are_forgotten(forum: Forum) -> None:
+    """Only the newest sequences keep their rows; the cursor is the truth."""
+    for _ in range(5):
+        forum.open()
+        forum.apply()
+    assert forum.write(lambda: forget_batches(forum.db, keep=2, limit=100)) == 4 * 2
+    assert min(row[0] for row in column(forum, "projection_batches", "last_sequence")) == 3
+
+
+def test_a_failing_projection_is_named_and_can_be_left_out(forum: Forum) -> None:
+    """The other projections get the event, and later events go on from there."""
+    thread = forum.open(agent_name="bob")
+    forum.apply_all()
+    forum.db.execute("INSERT INTO forum_agent_inbox (run_id, agent_name, thread_id, ticket, state)"
+                     " VALUES ('', 'bob', 'fthr-2', 'MET-1', 'new')")  # fmt: skip
+    forum.open(agent_name="bob")
+    with pytest.raises(ProjectionFailed) as caught:
+        forum.apply()
+    assert (caught.value.projection, caught.value.sequence) == ("agent_inbox", 2)
+    assert position(forum.db) == 1
+    forum.do(thread, actions.answer, "v2")
+    assert forum.apply(skip={("agent_inbox", 2)}).last == 4
+    assert [row[0] for row in column(forum, "forum_thread_views", "thread_id")] == ["fthr-1", "fthr-2"]
+
+
+def test_an_event_of_a_thread_that_was_never_opened_fails_for_all(forum: Forum) -> None:
+    """It cannot be applied to anything, and is left out as a whole."""
+    forum.open()
+    forum.db.execute("UPDATE forum_events SET thread_id = 'fthr-lost', event_type = 'forum.post.added',"
+                     ' payload_json = \'{"body":"x","kind":"post"}\'')  # fmt: skip
+    with pytest.raises(ProjectionFailed) as caught:
+        forum.apply()
+    assert caught.value.projection == EVERY
+    assert forum.apply(skip={(EVERY, 1)}).last == 1
+
+
+def test_events_by_the_system_do_not_make_a_thread_unseen(forum: Forum) -> None:
+    """The version stays; the place in the order moves."""
+    thread = forum.open()
+    forum.record(thread, [StateChanged("new", "triaged")], "system")
+    forum.apply_all()
+    assert column(forum, "forum_thread_views", "version_sequence, last_event_sequence") == [(1, 2)]
+
+
+def test_the_limit_and_the_time_bound_a_batch(forum: Forum) -> None:
+    """At least one event is applied, and `more` says that others wait."""
+    for _ in range(5):
+        forum.open()
+    one = forum.apply(budget_seconds=0)
+    assert (one.first, one.last, one.events, one.more) == (1, 1, 1, True)
+    assert forum.apply(limit=3).events == 3
+    assert forum.apply(limit=3).more is False
+
+
+def test_stats_tell_who_waits_and_who_waits_too_long(forum: Forum) -> None:
+    """Waiting, breached and the oldest, of all, of a ticket, of a run."""
+    forum.open(ticket="MET-1", run_id="run-1")
+    oldest = forum.now
+    forum.later(minutes=40)
+    due = forum.now
+    forum.open(ticket="MET-1", run_id="run-2")
+    forum.open(ticket="MET-2")
+    forum.apply_all()
+    told = {
+        (ticket, run): thread_stats.stats(forum.db, ticket, run, 10, None, due=due)["sla"]
+        for ticket, run in ((None, None), ("MET-1", None), (None, "run-2"), ("MET-1", "run-1"), ("MET-9", None))
+    }
+    assert told[None, None] == {"waiting_count": 3, "breached_count": 1, "oldest_waiting_since": oldest}
+    assert told["MET-1", None] == {"waiting_count": 2, "breached_count": 1, "oldest_waiting_since": oldest}
+    assert {**told[None, "run-2"], "oldest_waiting_since": ""} == {
+        "waiting_count": 1, "breached_count": 0, "oldest_waiting_since": ""}  # fmt: skip
+    assert told["MET-1", "run-1"] == {"waiting_count": 1, "breached_count": 1, "oldest_waiting_since": oldest}
+    assert told["MET-9", None] == {"waiting_count": 0, "breached_count": 0}
+
+
+def test_a_plain_post_by_the_asker_keeps_the_counters(forum: Forum) -> None:
+    """Nothing is written to the counters when the thread stays where it is."""
+    thread = forum.open()
+    forum.apply_all()
+    before = rows_of(forum.db, "forum_thread_stats")
+    forum.record(thread, [PostAdded("more", "post", "p1")], "agent")
+    forum.apply_all()
+    assert rows_of(forum.db, "forum_thread_stats") == before
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("two words", ["two", "words"]),
+        ('an "exact phrase" here', ["an", "exact phrase", "here"]),
+        ("NEAR(a b) AND NOT c* ^d body:e -f", ["NEAR(a", "b)", "AND", "NOT", "c*", "^d", "body:e", "-f"]),
+        ('" unbalanced', ["unbalanced"]),
+        ("-- ... \x00 *", []),
+        ("", []),
+        ("x" * 500, ["x" * 200]),
+        (" ".join("ab" for _ in range(40)), ["ab"] * 16),
+    ],
+)
+def test_a_query_is_only_words(query: str, expected: list[str]) -> None:
+    """Nothing in a query is an operator, and its size is bounded."""
+    assert words(query) == expected
+
+
+def test_a_snippet_shows_the_place_that_matches() -> None:
+    """One line around the word, whatever its case and accents; the beginning when there is none."""
+    text = "lorem ipsum\n" * 50 + "Über die GRÖSSE streiten" + " dolor" * 50
+    assert "GRÖSSE streiten" in snippet(text, ["grosse"])
+    assert snippet("short\ntext", ["nothing"]) == "short text"
+    assert len(snippet(text, ["dolor"])) <= 162
