@@ -5,6 +5,8 @@ from __future__ import annotations
 from metawsm.api.schemas import SEQUENCE, TEXT, TIME, Schema, array, obj, ref
 
 _CURSOR = SEQUENCE | {"description": "the last sequence examined: the cursor to resume with"}
+_HEAD = SEQUENCE | {"description": "the newest event"}
+_EPOCH: Schema = {"type": "integer", "description": "counts restores of the database: a change ends all cursors"}
 
 
 def _frame(name: str, members: dict[str, Schema], about: str) -> Schema:
@@ -14,7 +16,7 @@ def _frame(name: str, members: dict[str, Schema], about: str) -> Schema:
 ALL: dict[str, Schema] = {
     "hello": _frame(
         "hello",
-        {"epoch": {"type": "integer"}, "head_sequence": SEQUENCE, "heartbeat_seconds": {"type": "number"}},
+        {"epoch": _EPOCH, "head_sequence": _HEAD, "heartbeat_seconds": {"type": "number"}},
         "The first frame.",
     ),
     "forum.events": _frame(
@@ -24,7 +26,7 @@ ALL: dict[str, Schema] = {
     ),
     "heartbeat": _frame(
         "heartbeat",
-        {"next_cursor": _CURSOR, "head_sequence": SEQUENCE, "sent_at": TIME},
+        {"next_cursor": _CURSOR, "head_sequence": _HEAD, "sent_at": TIME},
         "Nothing is wrong; sent at regular intervals.",
     ),
     "reset": _frame(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import sys
 import time
@@ -53,7 +54,8 @@ class HttpServer:
         try:
             self._server.start()
         except OSError as error:
-            raise Refused(f"cannot listen on {host}:{port}: {error.strerror}; choose another with --addr") from error
+            why = os.strerror(error.errno) if error.errno else str(error)
+            raise Refused(f"cannot listen on {host}:{port}: {why}; choose another with --addr") from error
         self._shared.environ["SERVER_PORT"] = str(self.address[1])
         self._set_date()
         self._ticker = gevent.spawn(self._tick_for_ever)

@@ -24,8 +24,8 @@ A write answers when its command has been handled and every reader can see it. I
 Redis is away, it answers 202: the command is kept durably, and `Location` says where to look. With an `Idempotency-Key`
 a repeated write gets the first one's answer, for 7 days.
 
-Anonymous requests from this machine may read, and may write as agent; human and operator need the token
-(`.metawsm/token`), which fixes no actor_type.
+Anonymous requests from this machine may read, and may write as agent. Human and operator need the token
+(`.metawsm/token`); with it `actor_type` is required.
 """
 _RESPONSES: dict[int, str] = {
     400: "The request cannot be read: not a JSON object, or a bad cursor or query value.",

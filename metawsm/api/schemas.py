@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, get_args, get_type_hints
 
@@ -36,6 +37,29 @@ MEMBERS: dict[str, Schema] = {
 }  # fmt: skip
 
 
+# What they mean, where the name alone does not say it.
+ABOUT: dict[str, str] = {
+    "event_id": "the message's identity",
+    "event_version": "version of the payload's form",
+    "occurred_at": "when it happened",
+    "ticket": "empty where there is none",
+    "actor_known_by": "how the actor was known",
+    "correlation_id": "the conversation: by default the id of its first message",
+    "causation_id": "the message that directly led to this one",
+    "agent_name": "the agent the thread belongs to",
+    "options": "answers that the asker offers",
+    "post_id": "the post's id: `<event_id>.post`",
+    "answers": "the guidance request (post id) that this settles",
+    "to_assignee_name": "empty: nobody",
+    "from_assignee_name": "empty: nobody",
+}
+
+
+def told(cls: type) -> str:
+    """What a class says about itself, for readers who do not have the source beside them."""
+    return re.sub(r" \(contract, section \d\)", "", " ".join((cls.__doc__ or "").split()))
+
+
 def ref(name: str) -> Schema:
     """A reference to a component schema."""
     return {"$ref": f"#/components/schemas/{name}"}
@@ -55,7 +79,7 @@ def array(items: Schema) -> Schema:
 def of_rule(rule: Rule) -> Schema:
     """What a field of a command may hold."""
     schema: Schema = _KINDS[rule.kind](rule) | {"description": rule.about}
-    if rule.max_bytes is not None:
+    if rule.max_bytes is not None and rule.max_chars is None:
         schema["description"] += f" (at most {rule.max_bytes} bytes of UTF-8)"
     return schema
 
@@ -92,7 +116,7 @@ def body(spec: CommandSpec) -> Schema:
                 required += [name] if rule.required else []
     if "payload" in properties and spec.name == "signal":
         properties["payload"] = ref("ControlSignal")
-    about = (spec.message.__doc__ or "").strip()
+    about = told(spec.message)
     whole: Schema = {"type": "object", "description": about, "properties": properties, "additionalProperties": False}
     return whole | ({"required": required} if required else {})
 
@@ -124,10 +148,13 @@ def _signal(kind: str) -> Schema:
 def of_class(cls: type) -> Schema:
     """The object of a frozen class of the domain; members at their defaults are left out of it."""
     hints = get_type_hints(cls)
-    made = {a.name: MEMBERS.get(a.name) or _of_hint(hints[a.name]) for a in attrs.fields(cls)}
+    made = {a.name: _described(a.name, MEMBERS.get(a.name) or _of_hint(hints[a.name])) for a in attrs.fields(cls)}
     required = [a.name for a in attrs.fields(cls) if a.default is attrs.NOTHING or a.name == "post_id"]
-    about = " ".join((cls.__doc__ or "").split())
-    return {"type": "object", "description": about, "properties": made, "required": required}
+    return {"type": "object", "description": told(cls), "properties": made, "required": required}
+
+
+def _described(name: str, schema: Schema) -> Schema:
+    return schema | {"description": ABOUT[name]} if name in ABOUT else schema
 
 
 def _of_hint(hint: Any) -> Schema:
@@ -152,7 +179,7 @@ def event(fact: type[events.Fact]) -> Schema:
         "payload_json": TEXT | {"description": "the payload as JSON text"},
         "payload": of_class(fact),
     }
-    return obj(members, about=" ".join((fact.__doc__ or "").split()))
+    return obj(members, about=told(fact))
 
 
 def command(spec: CommandSpec) -> Schema:

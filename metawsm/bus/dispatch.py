@@ -42,7 +42,8 @@ class CommandRow:
 class Outcome:
     """What became of a command: `applied` with the answer's status and body, or `rejected` with code and reason.
 
-    `body_json` may hold the body's JSON, which is needed twice: for the row and for the answer. `last_sequence` is the newest event the command made or relied on; readers that have it have read this write.
+    `body_json` may hold the body's JSON, which is needed twice: for the row and for the answer. `last_sequence` is the
+    newest event the command made or relied on; readers that have it have read this write.
     """
 
     kind: str

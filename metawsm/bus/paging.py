@@ -12,9 +12,9 @@ from metawsm.bus.ports import Db
 from metawsm.domain.thread import Thread
 
 # Keys looked at for one page. Where filters meet that share no index, a page may end here: short, with a cursor.
-SCAN_LIMIT = 800
+SCAN_LIMIT = 600
 NO_ROW = 0
-_JUMP_COST = 4
+_JUMP_COST = 8
 
 Place = tuple[Any, int]
 """What a stretch is ordered by (a sequence or a time), and the thread's key; NO_ROW marks a place without one."""

@@ -98,16 +98,16 @@ class Projector:
         """The same from a given sequence on, not beyond `up_to`, moving no cursor."""
         deadline = self._clock() + budget_seconds
         threads: dict[str, Thread] = {}
-        rows = list(db.execute(_NEXT, (after, up_to, limit)))
-        done = 0
-        for row in rows:
+        first = last = events = 0
+        late = False
+        # Rows are read one by one: the time may be over long before the limit.
+        for row in db.execute(_NEXT, (after, up_to, limit)):
             self._apply_row(db, row, threads, skip)
-            done += 1
-            if self._clock() > deadline:
+            first, last, events = first or row[0], row[0], events + 1
+            late = self._clock() > deadline
+            if late:
                 break
-        if not done:
-            return Applied(0, 0, 0, more=False)
-        return Applied(rows[0][0], rows[done - 1][0], done, more=done < len(rows) or len(rows) == limit)
+        return Applied(first, last, events, more=late or events == limit)
 
     def _apply_row(self, db: Db, row: Row, threads: dict[str, Thread], skip: Skip) -> None:
         sequence: int = row[0]

@@ -24,7 +24,7 @@ ORDER BY last_sequence LIMIT 1
 
 
 # Seen threads passed one by one before the walk begins anew below the range: about as many as that costs, per arm.
-_PATIENCE = 10
+_PATIENCE = 6
 
 
 def range_scope(filters: Filters) -> str:

@@ -60,6 +60,8 @@ def _reason(error: OSError) -> str:
         return "connecting took too long"
     if isinstance(error, socket.gaierror):
         return "the host name is not known"
+    if type(error).__module__ == "ssl":
+        return f"no secure connection, is it http:// there? ({getattr(error, 'reason', None) or 'no certificate'})"
     return (error.strerror or str(error)).lower()
 
 

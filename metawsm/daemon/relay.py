@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 import gevent
 from gevent.event import Event
 
-from metawsm.bus.ports import Ack, Db, Delivery, Exchange, Publication, Subscription, Transport, Writer
+from metawsm.bus.ports import Ack, Db, Delivery, Publication, Subscription, Transport, Writer
 from metawsm.bus.receive import Identity
 from metawsm.bus.work import Queued
 from metawsm.daemon.backlog import Backlog
@@ -203,10 +203,10 @@ class Relay:
         flat = [publication for group in sent for publication in group]
         exchange = self._transport.exchange(flat, [Ack(t, g, ids) for (t, g), ids in acks.items()], reads)
         self._active_at = time.monotonic()
-        if rows:
-            self._refusals.note(flat, exchange.faults)
-            self._published(rows, sent, exchange)
         self._deliver(exchange.deliveries)
+        if rows:  # after the deliveries: a command that is done at once need not be marked as sent before
+            self._refusals.note(flat, exchange.faults)
+            self._published(rows, sent, exchange.faults)
         if self._refill.active:
             self._step_refill()
         if (self._backlog.waiting and not self._refusals.holding) or len(exchange.deliveries) >= self._feed.count:
@@ -226,13 +226,9 @@ class Relay:
             self._backlog.reread()
         self._wake.set()
 
-    def _published(self, rows: list[Queued], sent: list[list[Publication]], exchange: Exchange) -> None:
-        """Mark the rows that are wholly in Redis; the others stay pending.
-
-        A command that has come back in the same exchange is done before it could be marked as sent.
-        """
-        faults, here = exchange.faults, {each.message.uuid for each in exchange.deliveries if each.message}
-        good: list[Queued] = []
+    def _published(self, rows: list[Queued], sent: list[list[Publication]], faults: Sequence[str | None]) -> None:
+        """Mark the rows that are wholly in Redis; the others stay pending."""
+        good: list[int] = []
         refused: list[tuple[int, str]] = []
         answers = iter(faults)
         for row, group in zip(rows, sent, strict=True):
@@ -240,10 +236,9 @@ class Relay:
             if bad:
                 refused.append((row.row_id, "; ".join(bad)))
             elif len(group) == (1 if row.sequence is None else 2):
-                good.append(row)
+                good.append(row.row_id)
         now = self._now()
-        if marked := [row.row_id for row in good if row.message_id not in here]:
-            self._writer.defer(lambda db: self._outbox.mark_sent(db, marked, now))
+        self._writer.defer(lambda db: self._outbox.mark_sent(db, good, now))
         if refused:
             self._refuse(refused, now)
         if len(good) < len(rows):

@@ -65,7 +65,7 @@ def _clockwork(core: Core) -> Clockwork:
         repeat_sent=core.relay.repeat_sent,
         oldest_sent=lambda db: (core.outbox.oldest(db, "sent"), core.outbox.last_id(db)),
         oldest_pending=lambda db: core.outbox.oldest(db, "pending"),
-        reread=lambda: None if core.relay.rereading else core.relay.reread(),
+        reread=lambda: _reread(core),
         claim=lambda: _claim(core),
         prunes=(
             lambda db, before: core.outbox.prune(db, before, CHUNK),
@@ -75,6 +75,12 @@ def _clockwork(core: Core) -> Clockwork:
         trim_streams=lambda retention: _trim(core, retention),
         retention=Retention(redis.retention_hours, redis.max_entries),
     )
+
+
+def _reread(core: Core) -> None:
+    """Not while they are being read, or while commands are in hand: those are marked when they are done."""
+    if not core.relay.rereading and core.lanes.in_flight == 0:
+        core.relay.reread()
 
 
 def _claim(core: Core) -> None:

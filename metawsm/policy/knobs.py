@@ -15,7 +15,7 @@ Check = Callable[[Any], str | None]
 """Looks at a value of the right type; returns what is wrong with it, or None."""
 
 TOPIC = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+){0,15}")
-REDIS_SCHEMES = ("redis", "rediss", "unix", "sentinel", "embedded")
+REDIS_SCHEMES = ("redis", "rediss", "unix", "redis+sentinel", "embedded")
 
 
 def knob(default: Any, doc: str, *, check: Check | None = None, file_only: bool = False) -> Any:
@@ -83,7 +83,7 @@ def redis_url(value: str | None) -> str | None:
 def _port_fault(url: str) -> str | None:
     """Whether host and port of `url` can be read; a list of sentinels is left to the driver."""
     try:
-        _ = url.startswith("sentinel") or urlsplit(url).port
+        _ = url.startswith("redis+sentinel") or urlsplit(url).port
     except ValueError:  # its text may hold a part of the password
         return "is not a url: host or port cannot be read"
     return None

@@ -42,7 +42,7 @@ class Redis:
 
     url: str | None = knob(
         None,
-        "Which server: `redis://`, `rediss://`, `unix://`, `sentinel://`, or `embedded://` for the bundled one."
+        "Which server: `redis://`, `rediss://`, `unix://`, `redis+sentinel://`, or `embedded://` for the bundled one."
         " Not set: a server at `redis://127.0.0.1:6379/0` if one answers and is fit, else the bundled one."
         " Empty: none (degraded).",
         check=knobs.redis_url,

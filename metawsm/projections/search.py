@@ -18,7 +18,7 @@ from metawsm.domain.thread import Thread
 from metawsm.messages.thread_rows import COLUMN_LIST, COLUMNS, from_row
 
 # Hits looked at for one page: filters on what changes (state, priority, assignee) are no part of the index.
-SCAN_LIMIT = 250
+SCAN_LIMIT = 200
 _WORDS_LIMIT = 16
 _WORD_LIMIT = 200
 _SNIPPET = 160

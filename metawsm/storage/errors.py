@@ -11,19 +11,19 @@ from metawsm.domain.errors import Unavailable
 
 # What happened and what to do, per driver exception. An exception that is not listed is a bug and passes through.
 _ADVICE: dict[type[apsw.Error], str] = {
-    apsw.BusyError: "is locked: another process holds it; end that process or wait",
-    apsw.LockedError: "is locked by another statement of this process; try again",
-    apsw.FullError: "cannot grow, the disk is full; free some space",
-    apsw.IOError: "cannot be read or written ({error}); check the disk and the space on it",
-    apsw.ReadOnlyError: "is read-only ({error}); make the file and its folder writable",
-    apsw.CantOpenError: "cannot be opened ({error}); check that the file and its folder exist and are writable",
-    apsw.PermissionsError: "may not be used by this user ({error}); check the owner and the mode",
-    apsw.CorruptError: "is damaged ({error}); stop the daemon and restore a backup",
-    apsw.NotADBError: "is not a SQLite database; name another file or restore a backup",
-    apsw.NoMemError: "cannot be used: memory ran out",
-    apsw.InterruptError: "was asked a question that took too long; narrow it down",
-    apsw.NoLFSError: "is too large for this file system",
-    apsw.SchemaChangeError: "changed its tables just now; try again",
+    apsw.BusyError: "database is locked: another process holds {database}; end that process or wait",
+    apsw.LockedError: "database is locked: another statement of this process holds {database}; try again",
+    apsw.FullError: "database {database} cannot grow, the disk is full; free some space",
+    apsw.IOError: "database {database} cannot be read or written ({error}); check the disk and the space on it",
+    apsw.ReadOnlyError: "database {database} is read-only ({error}); make the file and its folder writable",
+    apsw.CantOpenError: "database {database} cannot be opened ({error}); check that file and folder exist and are writable",
+    apsw.PermissionsError: "database {database} may not be used by this user ({error}); check the owner and the mode",
+    apsw.CorruptError: "database {database} is damaged ({error}); stop the daemon and restore a backup",
+    apsw.NotADBError: "database {database} is not a SQLite database; name another file or restore a backup",
+    apsw.NoMemError: "database {database} cannot be used: memory ran out",
+    apsw.InterruptError: "database {database} was asked a question that took too long; narrow it down",
+    apsw.NoLFSError: "database {database} is too large for this file system",
+    apsw.SchemaChangeError: "database {database} changed its tables just now; try again",
 }
 
 
@@ -34,7 +34,7 @@ def translate(error: Exception, database: str) -> Exception:
     """
     for kind, advice in _ADVICE.items():
         if isinstance(error, kind):
-            told = Unavailable(f"database {database} {advice.format(error=error)}")
+            told = Unavailable(advice.format(database=database, error=error))
             told.__cause__ = error
             return told
     return error

@@ -281,6 +281,6 @@ class GroupWriter(ABC):
     def _locked_too_long(self) -> Unavailable:
         seconds = self._limits.lock_seconds
         return Unavailable(
-            f"database {self._committer.database} is locked: another process has held it for {seconds:g} s; "
+            f"database is locked: another process has held {self._committer.database} for {seconds:g} s; "
             "end that process; nothing was stored"
         )

@@ -27,8 +27,9 @@ SELECT {_COMMAND} FROM forum_outbox
 WHERE message_key = ? AND id <= ? AND kind = 'command' AND status IN ('pending', 'sent') ORDER BY id LIMIT 1
 """
 _FINISH = """
-UPDATE forum_outbox SET status = 'done', outcome = ?, outcome_json = ?, updated_at = ?
-WHERE id = ? AND status IN ('pending', 'sent')
+UPDATE forum_outbox SET status = 'done', outcome = ?1, outcome_json = ?2, updated_at = ?3,
+    attempt_count = max(attempt_count, 1), sent_at = coalesce(sent_at, ?3)
+WHERE id = ?4 AND status IN ('pending', 'sent')
 """
 _FAIL = "UPDATE forum_outbox SET status = 'failed', last_error = ?, updated_at = ? WHERE id = ? AND status <> 'done'"
 _SENT = """

@@ -23,7 +23,8 @@ from metawsm.storage.errors import translate
 STEP_SECONDS = 0.003
 # So few events are applied in the step that swaps: it holds the writer longest.
 _FEW = 32
-_CHUNK = 32
+_CHUNK = 16
+_MOST = 100_000
 _OLD = "old_"
 # Two, in turn: indexes keep their names when their table becomes the live one.
 _PREFIXES = ("rebuild1_", "rebuild2_")
@@ -70,11 +71,15 @@ class _Plan:
 class Rebuild:
     """One rebuild. Hand `start` to the writer once, then `step` until it says finished; each is a short job.
 
-    Left over from a crash, `step` alone goes on. When a step raises ProjectionFailed, call `leave_out` and go on.
+    A step takes about `step_seconds`; where nobody is served yet, longer ones are several times as quick in all. Left
+    over from a crash, `step` alone goes on. When a step raises ProjectionFailed, call `leave_out` and go on.
     """
 
-    def __init__(self, now: Callable[[], str], specs: Sequence[ProjectionSpec] = ALL) -> None:
+    def __init__(
+        self, now: Callable[[], str], specs: Sequence[ProjectionSpec] = ALL, step_seconds: float = STEP_SECONDS
+    ) -> None:
         self._now = now
+        self._step_seconds = step_seconds
         self._specs = specs
         self._versions = {spec.name: spec.version for spec in specs}
         self._skip: set[tuple[str, int]] = set()
@@ -115,7 +120,7 @@ class Rebuild:
         if plan.sequence < goal:
             projector = make_projector(plan.prefix, self._specs)
             skip: Skip = self._skip
-            applied = projector.apply_after(db, plan.sequence, 512, STEP_SECONDS, skip, goal)
+            applied = projector.apply_after(db, plan.sequence, _MOST, self._step_seconds, skip, goal)
             events, plan = applied.events, evolve(plan, sequence=applied.last)
         if plan.sequence >= goal and events <= _FEW:
             plan = self._swap(db, plan)

@@ -11,7 +11,10 @@ from metawsm.streams.wire import decode
 
 
 def deliveries(group: str, reply: Sequence[Any] | None, blind: bool = False) -> list[Delivery]:
-    """Return the entries in an XREADGROUP reply, in the order of the reply (grouped by stream); `blind` without message."""
+    """Return the entries in an XREADGROUP reply, in the order of the reply (grouped by stream).
+
+    For a `blind` reader they come without their message.
+    """
     found: list[Delivery] = []
     for topic, entries in reply or ():
         name = topic.decode()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import apsw
 
@@ -16,27 +16,29 @@ HEAD = """\
 # The database
 
 `.metawsm/metawsm.db` is a SQLite database (WAL) that everybody may read while the daemon runs, for example with
-`sqlite3 -readonly .metawsm/metawsm.db`. Nobody but the daemon writes to it. Times are text: RFC 3339, UTC, microseconds, so
-that their order is the order of time. Order of events is by `sequence`, of messages by the outbox's `id`, never by an
-id's text or a time.
+`sqlite3 -readonly .metawsm/metawsm.db`. Nobody but the daemon writes to it. Times are text: RFC 3339, UTC,
+microseconds, so that their order is the order of time. Order of events is by `sequence`, of messages by the outbox's
+`id`, never by an id's text or a time.
 
-Tables of truth are migrated by the daemon when it starts. Read models are made from `forum_events` by the daemon, and made
-anew when their form changes, or by `metawsm.pyz forum rebuild`. A column with `?` may be NULL.
+Tables of truth are migrated by the daemon when it starts. Read models are made from `forum_events` by the daemon, and
+made anew when their form changes, or by `metawsm.pyz forum rebuild`. A column with `?` may be NULL.
 
 This page is generated: run `scripts/reference` after a change.
 
 ## Questions
 
 ```sh
-sqlite3 -readonly .metawsm/metawsm.db "SELECT status, count(*) FROM forum_outbox GROUP BY status"
-sqlite3 -readonly .metawsm/metawsm.db "SELECT sequence, event_type, thread_id FROM forum_events ORDER BY sequence DESC LIMIT 20"
-sqlite3 -readonly .metawsm/metawsm.db "SELECT thread_id, state, priority, title FROM forum_thread_views WHERE waiting_since IS NOT NULL ORDER BY waiting_since"
-sqlite3 -readonly .metawsm/metawsm.db "SELECT projection_name, count(*) FROM forum_projection_events GROUP BY projection_name"
-sqlite3 -readonly .metawsm/metawsm.db "SELECT id, reason, topic, error FROM dead_letters WHERE status = 'open'"
+DB=.metawsm/metawsm.db
+sqlite3 $DB "select status,count(*) from forum_outbox group by status;"
+sqlite3 $DB "select sequence,event_type,thread_id,occurred_at from forum_events order by sequence desc limit 20;"
+sqlite3 $DB "select projection_name,count(*) from forum_projection_events group by projection_name;"
+sqlite3 $DB "select thread_id,waiting_since,title from forum_thread_views where waiting_since is not null order by 2;"
+sqlite3 $DB "select id,reason,topic,error from dead_letters where status = 'open';"
 ```
 
 ## Tables
 """
+_COLUMNS = 'SELECT name, type, "notnull" OR pk FROM pragma_table_info(?)'
 
 
 def database() -> str:
@@ -61,15 +63,13 @@ def _tables() -> Iterator[tuple[str, list[tuple[str, str, str]]]]:
     migrate(db, STEPS)
     prepare(db, "")
     listed = db.execute("SELECT name, type FROM sqlite_schema WHERE type IN ('table', 'view') ORDER BY rowid")
-    for name, what in listed.fetchall():
+    for name, what in [(str(name), what) for name, what in listed]:
         if name.startswith(("sqlite_", "forum_search_")) and name not in INTERNAL:
             continue
-        info = db.execute(f"SELECT name, type, \"notnull\", pk FROM pragma_table_info('{name}')").fetchall()
-        sure = what == "view"
-        yield (
-            name,
-            [
-                (column, kind.lower() or "text", "" if needed or key or sure else "?")
-                for column, kind, needed, key in info
-            ],
-        )
+        yield name, [_column(row, what) for row in db.execute(_COLUMNS, (name,)).fetchall()]
+
+
+def _column(row: Sequence[object], what: object) -> tuple[str, str, str]:
+    """Name, type, and `?` where NULL may be."""
+    name, kind, sure = row
+    return str(name), str(kind).lower() or "text", "" if sure or what == "view" else "?"

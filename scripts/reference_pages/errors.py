@@ -19,13 +19,14 @@ Every error over HTTP, whatever part answers it, is
            "correlation_id": "..."}}
 ```
 
-`code` is stable; `message` is for people and may change. `fields` names each faulty field of a body or query (members of a
-control signal as `payload.<member>`). `details` has further facts. `correlation_id` is the id of the command, if there is
-one, else it stands in the daemon's log. A 409 `stale_sequence` carries the current view as `thread` beside `error`.
+`code` is stable; `message` is for people and may change. `fields` names each faulty field of a body or query (members
+of a control signal as `payload.<member>`). `details` has further facts. `correlation_id` is the id of the command, if
+there is one, else it stands in the daemon's log. A 409 `stale_sequence` carries the current view as `thread` beside
+`error`.
 
-What is refused with 4xx before it was accepted, or with 503, has stored nothing, and its idempotency key is free. What was
-rejected afterwards (403, 404, 409 or 422 with the command's id) is kept as the command's outcome: the same key gets the same
-answer again.
+What is refused with 4xx before it was accepted, or with 503, has stored nothing, and its idempotency key is free.
+What was rejected afterwards (403, 404, 409 or 422 with the command's id) is kept as the command's outcome: the same
+key gets the same answer again.
 
 This page is generated: run `scripts/reference` after a change.
 """
@@ -41,6 +42,15 @@ SERVER = {
     "not_implemented": (501, "The only Transfer-Encoding understood is chunked."),
     "version_not_supported": (505, "HTTP/1.0 and HTTP/1.1 are understood."),
 }
+# Where the class speaks to programmers.
+MEANINGS = {
+    "stale_sequence": "The thread's `version_sequence` is not `expected_sequence`: somebody was faster.",
+    "outcome_unknown": "Whether it was stored is not known; `correlation_id` is the command's id, to look it up.",
+    "conflict": "Lost a race inside the daemon.",
+    "overloaded": "Too much is undone already; nothing was stored.",
+    "unavailable": "A part that is needed does not work now; nothing was stored.",
+    "already_exists": "The chosen thread_id is taken.",
+}
 AGAIN = {"unavailable", "overloaded", "conflict", "outcome_unknown"}
 
 
@@ -48,7 +58,6 @@ def errors() -> str:
     """The page as Markdown."""
     rows = sorted((status, code, about, _exit(code, status)) for code, (status, about) in codes().items())
     shown = [(status, f"`{code}`", about, "yes" if code in AGAIN else "", exits) for status, code, about, exits in rows]
-    exits = ((each.value, each.name.lower().replace("_", " ")) for each in ExitCode)
     return "\n".join(
         [
             HEAD,
@@ -57,9 +66,7 @@ def errors() -> str:
             "With 503 `Retry-After` says after how many seconds to try again, where that can help.",
             "After `outcome_unknown` repeat with the same idempotency key: it is done once.",
             "",
-            "## Exit codes of the command line",
-            "",
-            table(("exit code", "meaning"), exits),
+            "Exit codes of the command line: [cli.md](cli.md#exit-codes).",
             "",
         ]
     )
@@ -67,13 +74,10 @@ def errors() -> str:
 
 def codes() -> dict[str, tuple[int, str]]:
     """Status and meaning of every code that HTTP answers with."""
-    about = {cls.code: " ".join((cls.__doc__ or "").split()) for cls in _classes(MetawsmError)}
-    told = {code: (status, SERVER[code][1] if code in SERVER else about[code]) for code, status in _statuses().items()}
+    about = {cls.code: " ".join((cls.__doc__ or "").split()) for cls in _classes(MetawsmError)} | MEANINGS
+    about |= {code: text for code, (_, text) in SERVER.items()}
+    told = {code: (status, about[code]) for code, status in api_errors.STATUS.items()}
     return SERVER | told
-
-
-def _statuses() -> dict[str, int]:
-    return api_errors.STATUS
 
 
 def _classes(cls: type[MetawsmError]) -> Iterator[type[MetawsmError]]:

@@ -46,7 +46,7 @@ def _plain(schema: Schema) -> str:
 def _bounds(schema: Schema) -> str:
     if "maximum" in schema and schema["maximum"] < 2**53 - 1:
         return f", {schema['minimum']} to {schema['maximum']}"
-    if "maxLength" in schema:
+    if "maxLength" in schema and "bytes" not in schema.get("description", ""):
         return f", at most {schema['maxLength']} characters"
     return ""
 

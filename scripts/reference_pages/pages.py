@@ -7,10 +7,10 @@ import json
 from metawsm.api.asyncapi import asyncapi
 from metawsm.api.openapi import openapi
 from metawsm.bus.catalogue import Catalogue
+from metawsm.cli.reference import reference as cli
 from metawsm.commands import ALL
 from metawsm.messages.topics import Topics
 from metawsm.policy.reference import reference as policy
-from scripts.reference_pages.cli import cli
 from scripts.reference_pages.database import database
 from scripts.reference_pages.errors import errors
 from scripts.reference_pages.rest import rest

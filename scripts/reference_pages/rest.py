@@ -6,21 +6,27 @@ from collections.abc import Iterator
 from typing import Any
 
 from metawsm.api.openapi import ABOUT
+from metawsm.bus.fields import rules_of
+from metawsm.bus.specs import Attribution, Expectation
 from scripts.reference_pages.markdown import kind, members, table
 
 HEAD = f"""\
 # REST
 
-Base path `/api/v1`, default address `http://127.0.0.1:3001`. The same in machine form: [openapi.json](openapi.json), served
-at `/api/v1/openapi.json`. Error codes: [errors.md](errors.md). The live stream: [websocket.md](websocket.md).
+Base path `/api/v1`, default address `http://127.0.0.1:3001`. The same in machine form: [openapi.json](openapi.json),
+served at `/api/v1/openapi.json`. Error codes: [errors.md](errors.md). The live stream: [websocket.md](websocket.md).
 
 {ABOUT}
-Lists are ordered by priority, then by the newest event. `next_cursor` of a page leads to the next one; it fixes the newest
-event at the first page, so that no thread comes twice and none is skipped that did not move. A page may be short and still
-have a `next_cursor`.
+Lists are ordered by priority, then by the newest event. `next_cursor` of a page leads to the next one; it fixes the
+newest event at the first page, so that no thread comes twice and none is skipped that did not move. A page may be
+short and still have a `next_cursor`.
 
 With `expected_sequence` an action on a thread succeeds only if the thread's `version_sequence` is still that; else it
 answers 409 with the current view.
+
+Names (ticket, run_id, agent_name) are 1 to 64 letters, digits, `.`, `_` or `-` and begin with a letter or digit; a
+thread_id of your own is `fthr-` and 1 to 60 lower-case letters, digits or `-`. Texts are any UTF-8 without NUL. In the
+tables `?` marks what may be missing.
 
 This page is generated: run `scripts/reference` after a change.
 """
@@ -35,13 +41,15 @@ curl -s "http://127.0.0.1:3001/api/v1/forum/threads/$THREAD/answer" -H 'Content-
   -H "Authorization: Bearer $(cat .metawsm/token)" -d '{"actor_type": "operator", "body": "v2"}'
 ```
 """
+SHARED = tuple(name for part in (Attribution, Expectation) for name in rules_of(part))
 
 
 def rest(document: dict[str, Any]) -> str:
     """The page as Markdown."""
     parts = [HEAD, EXAMPLES, "## Operations\n", _overview(document), ""]
+    parts += ["### Every write\n", _every_write(document)]
     parts += [_operation(path, method, item, document) for path, method, item in _operations(document)]
-    parts += ["## Objects\n", "A member with `?` may be missing; empty optional values are left out.\n"]
+    parts += ["## Objects\n", "Empty optional values are left out.\n"]
     parts += list(_objects(document))
     return "\n".join(parts).rstrip() + "\n"
 
@@ -65,18 +73,33 @@ def _operation(path: str, method: str, item: dict[str, Any], document: dict[str,
         rows = ((f"`{p['name']}`{'' if p['required'] else '?'}", kind(p["schema"]), _about(p)) for p in query)
         parts += [table(("query", "value", "meaning"), rows), ""]
     if "requestBody" in item and "$ref" in (body := item["requestBody"]["content"]["application/json"]["schema"]):
-        parts += [_body(body["$ref"], document), "", "Query: `wait`? (0 to 30 seconds). Header: `Idempotency-Key`?.\n"]
+        parts += [_body(body["$ref"], document), ""]
     return "\n".join([*parts, f"Answers {_answers(item)}.", ""])
 
 
 def _about(parameter: dict[str, Any]) -> str:
     default = parameter["schema"].get("default")
-    return parameter["description"] + ("" if default is None else f" (default `{default}`)")
+    return str(parameter["description"]) + ("" if default is None else f" (default `{default}`)")
 
 
 def _body(reference: str, document: dict[str, Any]) -> str:
+    """The members of a body, but for those of every write."""
     schema = document["components"]["schemas"][reference.rpartition("/")[2]]
+    own = {name: member for name, member in schema["properties"].items() if name not in SHARED}
+    more = ", ".join(f"`{name}`?" for name in SHARED if name in schema["properties"])
+    shown = [_named_body(schema | {"properties": own}), ""] if own else []
+    return "\n".join([*shown, f"Further members: {more} (see [every write](#every-write))."])
+
+
+def _named_body(schema: dict[str, Any]) -> str:
     return members(schema).replace("| member |", "| body |", 1)
+
+
+def _every_write(document: dict[str, Any]) -> str:
+    schema = document["components"]["schemas"]["AddPost"]
+    shared = {name: schema["properties"][name] for name in SHARED}
+    query = "Query: `wait`?, how many seconds to wait for the outcome (0 to 30, default 5). Header: `Idempotency-Key`?."
+    return "\n".join([_named_body(schema | {"properties": shared}), "", query, ""])
 
 
 def _answers(item: dict[str, Any]) -> str:

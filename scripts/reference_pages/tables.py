@@ -84,7 +84,8 @@ TABLES: dict[str, tuple[str, dict[str, str]]] = {
         "command_id": "the command",
     }),
     "dead_letters": ("Messages that nobody could handle", {
-        "id": "its number", "status": "open, or what was done about it", "reason": "malformed, foreign, a handler's fault, ...",
+        "id": "its number", "status": "open, or what was done about it",
+        "reason": "malformed, foreign, a handler's fault, ...",
         "error": "what went wrong", "traceback": "where in the program", "attempts": "how often it was tried",
         "handler": "who tried", "consumer_group": "for which group", "entry_id": "the stream entry",
         "metadata_json": "its metadata", "payload": "its payload, as it came", "first_failed_at": "first failure",
@@ -94,14 +95,15 @@ TABLES: dict[str, tuple[str, dict[str, str]]] = {
         "last_seen_event_sequence": "the newest event seen; 0 = marked unseen",
     }),
     "forum_projection_events": ("View: which event was applied to which read model, the newest 100,000 per model", {}),
-    "forum_thread_views": (f"{_READ_MODEL}: every thread as lists show it; the columns of `forum_threads` and three for its order", {
+    "forum_thread_views": (f"{_READ_MODEL}: every thread as lists show it, and three columns for the order", {
         "priority_rank": "0 (low) to 3 (urgent)", "bucket": "state and way of waiting as a number",
         "opened_sequence": "the event that opened it",
     }),
     "forum_thread_stats": (f"{_READ_MODEL}: how many threads there are of each kind", {"run_id": "empty: no run"}),
     "forum_agent_inbox": (f"{_READ_MODEL}: what each agent asked, and how far it is answered", {
         "run_id": "empty: no run", "answers_count": "answers so far", "last_answer_post_id": "the newest answer",
-        "last_answer_sequence": "its event", "last_answer_at": "its time", "last_answer_by_type": "actor type of its author",
+        "last_answer_sequence": "its event", "last_answer_at": "its time",
+        "last_answer_by_type": "actor type of its author",
         "last_answer_by_name": "name of its author",
     }),
 }  # fmt: skip

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from metawsm.api.asyncapi import ABOUT, METADATA
-from metawsm.api.schemas import of_class
+from metawsm.api.schemas import of_class, told
 from metawsm.domain import events
 from metawsm.domain.envelope import Envelope
 from scripts.reference_pages.markdown import members, table
@@ -22,19 +22,20 @@ This page is generated: run `scripts/reference` after a change.
 RULES = """\
 ## Reading
 
-Streams and groups exist from the start. The daemon's command handlers read with the group `metawsm-forum`, its projections
-read the feed with `metawsm-forum.projections`. Anybody else reads the feed or a topic with a group of its own, from
-any machine: `XREADGROUP GROUP mine me COUNT 100 BLOCK 5000 STREAMS metawsm-forum >`. Delivery is at least once: keep the
-highest sequence you have handled and skip what is not above it. Streams keep 72 hours or 1,000,000 entries
-(`forum.redis.retention_hours`, `forum.redis.max_entries`); what is older is read over REST, `GET /forum/events`.
+Streams and groups exist from the start. The daemon's command handlers read with the group `metawsm-forum`, its
+projections read the feed with `metawsm-forum.projections`. Anybody else reads the feed or a topic with a group of its
+own, from any machine: `XREADGROUP GROUP mine me COUNT 100 BLOCK 5000 STREAMS metawsm-forum >`. Delivery is at least
+once: keep the highest sequence you have handled and skip what is not above it. Streams keep 72 hours or 1,000,000
+entries (`forum.redis.retention_hours`, `forum.redis.max_entries`); what is older is read over REST, `GET
+/forum/events`.
 
 ## Sending commands
 
-A command is `{"envelope": {...}, "payload": <the REST body>}` on its topic, with `event_type` as in the table below. Its
-identity is the envelope's `event_id`, else the entry's uuid, else `<topic>/<entry id>`; a second command of the same
-identity and payload is done once, one with another payload is a dead letter. Leave the metadata's `origin` out. `actor_type`
-is agent; human and operator need `forum.redis.trusted_publishers`. The outcome is at
-`GET /api/v1/forum/commands/<identity>`. What cannot be read becomes a dead letter, and the daemon goes on.
+A command is `{"envelope": {...}, "payload": <the REST body>}` on its topic, with `event_type` as in the table below.
+Its identity is the envelope's `event_id`, else the entry's uuid, else `<topic>/<entry id>`; a second command of the
+same identity and payload is done once, one with another payload is a dead letter. Leave the metadata's `origin` out.
+`actor_type` is agent; human and operator need `forum.redis.trusted_publishers`. The outcome is at `GET
+/api/v1/forum/commands/<identity>`. What cannot be read becomes a dead letter, and the daemon goes on.
 """
 
 
@@ -46,7 +47,7 @@ def topics(document: dict[str, Any]) -> str:
         for name, channel in channels.items()
         if name.startswith("command.")
     ]
-    facts = [(f"`{channels[_name(f)]['address']}`", f"`{f.TYPE}`", f.VERSION, _about(f)) for f in events.ALL]
+    facts = [(f"`{channels[_name(f)]['address']}`", f"`{f.TYPE}`", f.VERSION, told(f)) for f in events.ALL]
     parts = [HEAD, "## Commands\n", table(("topic", "event_type", "meaning"), commands), ""]
     parts += ["## Events\n", f"The feed `{channels['feed']['address']}` has every event in sequence order.\n"]
     parts += [table(("topic", "event_type", "version", "meaning"), facts), ""]
@@ -60,7 +61,3 @@ def topics(document: dict[str, Any]) -> str:
 
 def _name(fact: type[events.Fact]) -> str:
     return f"event.{fact.TYPE.removeprefix('forum.')}"
-
-
-def _about(fact: type[events.Fact]) -> str:
-    return " ".join((fact.__doc__ or "").split())

@@ -14,16 +14,17 @@ HEAD = f"""\
 
 `ws://127.0.0.1:3001{operations.STREAM.whole}` sends every event as it happens. In machine form:
 [asyncapi.json](asyncapi.json), served at `/api/v1/asyncapi.json`. Access is that of REST: from this machine without a
-token, otherwise with `Authorization: Bearer <token>`; `Host`, `Origin` and `Sec-Fetch-Site` are checked before the upgrade.
+token, otherwise with `Authorization: Bearer <token>`; `Host`, `Origin` and `Sec-Fetch-Site` are checked before the
+upgrade.
 """
 RULES = f"""\
 ## Following without losing anything
 
 Keep the last `next_cursor` (or the last event's `sequence`), and connect with it as `cursor` after any end of the
-connection: every matching event after it comes, in order, once, without a gap between those of the past and those that
-happen now. Without a cursor the stream begins now. After `reset` the cursor means nothing to this database: read the state
-anew over REST, and go on with the next `next_cursor`. A heartbeat comes every {HEARTBEAT:g} seconds; when two are
-missing, connect again.
+connection: every matching event after it comes, in order, once, without a gap between those of the past and those
+that happen now. Without a cursor the stream begins now. After `reset` the cursor means nothing to this database: read
+the state anew over REST, and go on with the next `next_cursor`. A heartbeat comes every {HEARTBEAT:g} seconds; when
+two are missing, connect again.
 
 ## Ends
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -17,8 +18,12 @@ from metawsm.bus.catalogue import Catalogue
 from metawsm.commands import ALL as COMMANDS
 from metawsm.domain import events
 from metawsm.messages.topics import Topics
+from scripts.reference_pages.errors import codes
+from scripts.reference_pages.pages import pages
+from tests.support import sources
 from tests.support.daemon import BASE
 from tests.support.json_schema import KNOWN, faults, resolve
+from tests.support.raw_ws import RawWs
 from tests.support.rest import Rest
 
 CATALOGUE = Catalogue.of(COMMANDS)
@@ -164,6 +169,20 @@ def test_events_on_the_wire_fit_their_schema(rest: Rest) -> None:
         assert list(faults({"$ref": f"#/components/schemas/{name}"}, event, ASYNCAPI)) == []
 
 
+def test_frames_fit_their_schema(rest: Rest) -> None:
+    """Real frames of the stream fit the schemas of their messages: hello, reset and events."""
+    ticket = rest.ticket()
+    path = f"{BASE}/forum/stream?ticket={ticket}&cursor={10**9}"
+    with RawWs(rest.daemon.port, path, Host="localhost") as socket:
+        received = [json.loads(socket.receive_text()) for _ in range(2)]
+        rest.open(ticket=ticket)
+        received.append(json.loads(socket.receive_text()))
+    assert [frame["type"] for frame in received] == ["hello", "reset", "forum.events"]
+    for frame in received:
+        schema = ASYNCAPI["components"]["messages"][frame["type"]]["payload"]
+        assert list(faults(schema, frame, ASYNCAPI)) == []
+
+
 def test_the_checker_finds_faults() -> None:
     """A wrong type, a missing, an undescribed and an impossible member are found (else nothing above means much)."""
     view = {"$ref": "#/components/schemas/Seen"}
@@ -194,3 +213,20 @@ def _values(schema: dict[str, Any]) -> list[Any]:
     if "enum" in schema:
         return list(schema["enum"])
     return [schema["minimum"], schema["maximum"]] if schema["type"] == "integer" else ["x"]
+
+
+@pytest.mark.parametrize("name", pages())
+def test_reference_pages_are_up_to_date(name: str) -> None:
+    """docs/reference is what scripts/reference writes now."""
+    page = sources.ROOT / "docs" / "reference" / name
+    assert page.read_text(encoding="utf-8") == pages()[name], "run scripts/reference"
+
+
+def test_every_error_code_has_its_row() -> None:
+    """The page about errors has each code that HTTP may answer with, those of the server itself included."""
+    named = {
+        code
+        for path in sources.modules("metawsm/api")
+        for code in re.findall(r'Refusal\(\s*\d+, "(\w+)"', path.read_text(encoding="utf-8"))
+    }
+    assert named | set(errors.STATUS) <= set(codes())

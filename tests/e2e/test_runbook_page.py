@@ -126,7 +126,7 @@ def test_database_is_locked(desk: Desk) -> None:
             eventually(lambda: type_in(desk, "locked") == (0, "true\n"))
             assert waiting.run("metawsm.pyz forum list") == (0, "no thread matches\n")
             told = eventually((desk.folder / "answer.json").read_text, timeout=20)
-        assert re.search(r'"code":"unavailable","message":"database \S+ is locked: another process has held it', told)
+        assert re.search(r'"code":"unavailable","message":"database is locked: another process has held ', told)
         assert waiting.run("metawsm.pyz forum list") == (0, "no thread matches\n")
         assert waiting.run(ASK)[0] == 0
 
@@ -138,7 +138,7 @@ def test_a_daemon_that_finds_the_database_locked(desk: Desk) -> None:
     with transaction(desk.folder / ".metawsm" / "metawsm.db"), desk.terminal(strict=False) as terminal:
         status, told = terminal.run("metawsm.pyz serve --addr 127.0.0.1:0")
     assert status == 1
-    assert re.search(r"^metawsm: database \S+ is locked: another process holds it", told, re.MULTILINE)
+    assert re.search(r"^metawsm: database is locked: another process holds ", told, re.MULTILINE)
     assert "Traceback" not in told
 
 

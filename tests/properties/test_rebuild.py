@@ -155,9 +155,10 @@ def test_a_step_that_fails_keeps_nothing(tmp_path: Path) -> None:
     forum.db.execute("UPDATE forum_events SET payload_json = '{}' WHERE sequence = 2")
     making = Rebuild(lambda: forum.now)
     forum.write(lambda: making.step(forum.db))
-    for _ in range(2):
-        with pytest.raises(ProjectionFailed) as caught:
-            forum.write(lambda: making.step(forum.db))
+    with pytest.raises(ProjectionFailed):
+        forum.write(lambda: making.step(forum.db))
+    with pytest.raises(ProjectionFailed) as caught:
+        forum.write(lambda: making.step(forum.db))
     assert caught.value.sequence == 2
     making.leave_out(caught.value.projection, 2)
     while not forum.write(lambda: making.step(forum.db)).finished:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -137,14 +138,14 @@ def expected(forum: Forum, kind: str, filters: Filters, viewer: Viewer = KB) -> 
         )
     )
     due = timestamp(datetime.fromisoformat(forum.now) - timedelta(minutes=MINUTES))
-    belongs = {
+    belongs: dict[str, Callable[[Thread], bool]] = {
         "list": lambda t: True,
         "unseen": lambda t: seen.get(t.thread_id, -1) < t.version_sequence,
         "unanswered": lambda t: t.waiting_since is not None,
         "mine": lambda t: (t.assignee_type, t.assignee_name) == (viewer.type, viewer.id) and t.state != "closed",
         "breached": lambda t: t.waiting_since is not None and t.waiting_since <= due,
-    }[kind]
-    found = [t for t in all_threads(forum) if _fits(t, filters) and belongs(t)]
+    }
+    found = [t for t in all_threads(forum) if _fits(t, filters) and belongs[kind](t)]
     if kind == "breached":
         return [
             t.thread_id for t in sorted(found, key=lambda t: (-PRIORITIES.index(t.priority), t.waiting_since or ""))
