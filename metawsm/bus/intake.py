@@ -22,8 +22,8 @@ class ControlThreads(Protocol):
         """Whether another pair, or any thread, has this id."""
         ...
 
-    def insert(self, db: Db, run_id: str, agent_name: str, ticket: str, thread_id: str) -> None:
-        """Give the pair its thread id."""
+    def claim(self, db: Db, run_id: str, agent_name: str, ticket: str, thread_id: str) -> None:
+        """Give the pair its thread id; until the thread is opened, note the newest ticket."""
         ...
 
 
@@ -37,13 +37,14 @@ class Intake:
 
     def control_thread(self, run_id: str, agent_name: str, ticket: str) -> str:
         """The id of the pair's control thread, given now if this is its first signal (contract, section 1)."""
-        found = self.controls.find(self.db, run_id, agent_name)
-        if found is not None:
-            return found
+        thread_id = self.controls.find(self.db, run_id, agent_name) or self._free_id(run_id, agent_name)
+        self.controls.claim(self.db, run_id, agent_name, ticket, thread_id)
+        return thread_id
+
+    def _free_id(self, run_id: str, agent_name: str) -> str:
         attempt = 1
         while self.controls.taken(self.db, thread_id := control_thread_id(run_id, agent_name, attempt)):
             attempt += 1
-        self.controls.insert(self.db, run_id, agent_name, ticket, thread_id)
         return thread_id
 
 

@@ -36,8 +36,10 @@ class Rebuilding:
         outdated = self._writer.run(lambda db: prepare(db, now()))
         if outdated:
             log.info("the read models are of another version and are made anew before serving")
+            self._rebuild = Rebuild(now, step_seconds=0.1)  # nobody is served yet: longer steps get there sooner
             self._writer.run(self._rebuild.start)
             self._work()
+            self._rebuild = Rebuild(now)
         elif self._writer.run(self._rebuild.is_running):
             self._wanted.set()
 

@@ -7,7 +7,7 @@ from attrs import frozen
 
 @frozen
 class Actor:
-    """Who acts: one of ACTOR_TYPES, perhaps a name, and how we know (`token`, `loopback`, `open`, `redis`, `system`)."""
+    """Who acts: one of ACTOR_TYPES, maybe a name, and how we know (`token`, `loopback`, `open`, `redis`, `system`)."""
 
     type: str
     name: str | None = None

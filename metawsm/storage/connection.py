@@ -20,7 +20,6 @@ STATEMENTS_KEPT = 256
 _SHARED = (
     "PRAGMA foreign_keys = ON",
     "PRAGMA trusted_schema = OFF",
-    "PRAGMA cell_size_check = ON",
     "PRAGMA temp_store = MEMORY",
     # A read error in mapped memory kills the process (SIGBUS); a failed read() is an error we can tell.
     "PRAGMA mmap_size = 0",

@@ -22,7 +22,12 @@ _TAKEN = (
     "SELECT EXISTS (SELECT 1 FROM forum_control_threads WHERE thread_id = ?1)"
     " OR EXISTS (SELECT 1 FROM forum_threads WHERE thread_id = ?1)"
 )
-_INSERT_CONTROL = "INSERT INTO forum_control_threads (run_id, agent_name, ticket, thread_id) VALUES (?, ?, ?, ?)"
+# Until the thread is there, the newest signal says which ticket it is about: an earlier one was rejected.
+_CLAIM_CONTROL = """
+INSERT INTO forum_control_threads (run_id, agent_name, ticket, thread_id) VALUES (?, ?, ?, ?)
+ON CONFLICT (run_id, agent_name) DO UPDATE SET ticket = excluded.ticket
+WHERE NOT EXISTS (SELECT 1 FROM forum_threads t WHERE t.thread_id = forum_control_threads.thread_id)
+"""
 SaveSeen = Callable[[Db, str, str, Thread, int, str], None]
 
 
@@ -73,6 +78,6 @@ class ControlThreadTable:
         """Whether the id belongs to another pair or to any thread."""
         return any(row[0] for row in db.execute(_TAKEN, (thread_id,)))
 
-    def insert(self, db: Db, run_id: str, agent_name: str, ticket: str, thread_id: str) -> None:
-        """Give the pair its thread id."""
-        db.execute(_INSERT_CONTROL, (run_id, agent_name, ticket, thread_id))
+    def claim(self, db: Db, run_id: str, agent_name: str, ticket: str, thread_id: str) -> None:
+        """Give the pair its thread id; until the thread is opened, note the newest ticket."""
+        db.execute(_CLAIM_CONTROL, (run_id, agent_name, ticket, thread_id))

@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 # SQLite asks for the time once per this many steps of its virtual machine: about 0.2 ms apart.
 _STEPS = 4000
-_HUB_CACHE_KIB = 32 * 1024
+_HUB_CACHE_KIB = 64 * 1024  # fills with use; a search among a million threads reads thousands of pages
 _THREAD_CACHE_KIB = 8 * 1024
 
 

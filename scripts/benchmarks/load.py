@@ -1,8 +1,9 @@
 """The load generator. A program of its own.
 
 Reads one JSON object from standard input: `host, port, requests` (a list of [method, target, headers, body], used in
-turn), `clients`, and `seconds` or `count`. Each client sends its next request when it has the answer to the one before.
-Prints `{"seconds", "statuses", "latencies_ms"}`. Clients are http.client, many of them in greenlets. With `lean` they
+turn), `clients`, and `seconds` or `count`. Each client sends its next request when it has the answer to the one before,
+or, with `rate`, when the next of so many per second is due. Prints `{"seconds", "statuses", "latencies_ms"}`, with
+`rate` also `answers`: when each request was sent (Unix time) and its thread's last event sequence. Clients are http.client, many of them in greenlets. With `lean` they
 are bare sockets in one epoll loop, which costs a fifth: then nearly all that is measured is the server.
 """
 
@@ -27,6 +28,7 @@ class Asker:
         self._requests = itertools.cycle([(m, t, h, b.encode() if b else None) for m, t, h, b in job["requests"]])
         self._statuses: Counter[int] = Counter()
         self._latencies: list[float] = []
+        self._answers: list[tuple[float, int]] = []
         self._sent = 0
         self._begun = time.perf_counter()
 
@@ -38,18 +40,25 @@ class Asker:
             import gevent
 
             gevent.joinall([gevent.spawn(self._one) for _ in range(self._job["clients"])], raise_error=True)
-        return _told(self._begun, self._statuses, self._latencies)
+        return _told(self._begun, self._statuses, self._latencies) | {"answers": self._answers}
 
     def _one(self) -> None:
         connection = http.client.HTTPConnection(self._job["host"], self._job["port"], timeout=60)
         while not _over(self._job, self._begun, self._sent):
             self._sent += 1
-            sent = time.perf_counter()
+            self._pace(self._sent)
+            sent, moment = time.perf_counter(), time.time()
             connection.request(*self._next())
             answer = connection.getresponse()
-            answer.read()
+            body = answer.read()
             self._latencies.append((time.perf_counter() - sent) * 1000)
             self._statuses[answer.status] += 1
+            if "rate" in self._job:
+                self._answers.append((moment, json.loads(body)["thread"]["last_event_sequence"]))
+
+    def _pace(self, number: int) -> None:
+        if "rate" in self._job:
+            time.sleep(max(0.0, self._begun + number / self._job["rate"] - time.perf_counter()))
 
     def _next(self) -> tuple[str, str, bytes | None, dict[str, str]]:
         method, target, headers, body = next(self._requests)

@@ -98,8 +98,8 @@ class Daemon(Process):
     """A daemon. `seconds_to_ready` is the time from its start to its first 200 on /readyz (or to its first answer)."""
 
     def __init__(self, cwd: Path, *options: str, ready: bool = True) -> None:
-        env = {"PYTHONPATH": SOURCE} if SOURCE else {}
-        super().__init__([*daemon_command(), "serve", "--addr", f"127.0.0.1:{free_port()}", *options], cwd, env)
+        self.environment = {"PYTHONPATH": SOURCE} if SOURCE else {}
+        super().__init__([*daemon_command(), "serve", "--addr", f"127.0.0.1:{free_port()}", *options], cwd, self.environment)
         self.port = int(self.popen.args[-1 - len(options)].rpartition(":")[2])  # type: ignore[index,union-attr]
         path = "/readyz" if ready else "/livez"
         until(lambda: self.popen.poll() is not None or self.get(path)[0] == 200, 30)
@@ -107,10 +107,19 @@ class Daemon(Process):
         if self.popen.poll() is not None:
             raise RuntimeError(self.log.read_text(errors="replace")[-2000:])
 
-    @property
-    def token(self) -> str:
-        """The token of its owner."""
-        return (self.cwd / ".metawsm" / "token").read_text().strip()
+    def cpu_seconds(self) -> float:
+        """Processor time it has used."""
+        fields = Path(f"/proc/{self.popen.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def memory_mb(self) -> dict[str, float]:
+        """Resident memory (`rss`) and its share where pages are shared (`pss`), in MB, without the Redis server."""
+        text = Path(f"/proc/{self.popen.pid}/smaps_rollup").read_text()
+        return {name.lower(): _kib(text, name) / 1024 for name in ("Rss", "Pss")}
+
+    def peak_mb(self) -> float:
+        """The most resident memory it ever had, in MB."""
+        return _kib(Path(f"/proc/{self.popen.pid}/status").read_text(), "VmHWM") / 1024
 
     def get(self, path: str) -> tuple[int, Any]:
         """Status and JSON of an answer; status 0 when nobody listens."""
@@ -125,6 +134,10 @@ class Daemon(Process):
             return 0, None
         finally:
             connection.close()
+
+
+def _kib(text: str, name: str) -> int:
+    return int(next(line for line in text.splitlines() if line.startswith(f"{name}:")).split()[1])
 
 
 class Redis(Process):

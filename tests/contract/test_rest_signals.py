@@ -175,6 +175,16 @@ def test_the_ticket_of_a_pair_does_not_change(rest: Rest) -> None:
     assert refused.status == 422 and set(refused.error["fields"]) == {"ticket"}
 
 
+def test_a_rejected_first_signal_binds_no_ticket(rest: Rest) -> None:
+    """The mapping names the ticket that the control thread was opened with, not that of a signal refused before."""
+    agent = Agent(rest)
+    assert agent.answer().status == 409
+    agent.ticket = rest.ticket()
+    thread = agent.ask()["thread_id"]
+    pairs = rest.send("GET", f"/forum/debug?ticket={agent.ticket}").body["debug"]["control_threads"]
+    assert [(pair["thread_id"], pair["ticket"]) for pair in pairs] == [(thread, agent.ticket)]
+
+
 FAULTY: list[tuple[str, dict[str, Any], set[str]]] = [
     ("guidance_request", {}, {"question"}),
     ("guidance_request", {"question": " "}, {"question"}),
