@@ -22,10 +22,15 @@ def start(build_id: str) -> None:
 
 
 def find(build_id: str) -> str | None:
-    """The folder of packages of this build if some cache has it complete, and mark it as in use until we end."""
+    """The folder of packages of this build if some cache has it complete, and mark it as in use until we end.
+
+    Where a cache is named, only that one is looked into: it is to be used even if another has the build already.
+    """
     for root in roots():
         if hold(os.path.join(root, build_id)):
             return os.path.join(root, build_id, "site-packages")
+        if os.environ.get("METAWSM_CACHE"):
+            break
     return None
 
 

@@ -178,10 +178,17 @@ class Feed:
             self._arrived.wait(timeout=max(0.0, beat_at - time.monotonic()))
             self._arrived.clear()
             while self._batches:
-                self._broadcast(self._batches.popleft())
+                self._broadcast(self._gathered())
             if time.monotonic() >= beat_at:
                 self._beat()
                 beat_at = time.monotonic() + HEARTBEAT
+
+    def _gathered(self) -> Sequence[Any]:
+        """What has come while the batch before was sent, as one frame: who falls behind has less to do."""
+        events = list(self._batches.popleft())
+        while self._batches and len(events) + len(self._batches[0]) <= CATCH_UP:
+            events += self._batches.popleft()
+        return events
 
     def _announce(self, events: Sequence[Any]) -> None:
         if events:

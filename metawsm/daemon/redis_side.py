@@ -89,7 +89,7 @@ class RedisSide:
         self.transport: RedisTransport | NoTransport = (
             NoTransport(self.choice.reason)
             if self.choice.kind is Kind.NONE
-            else RedisTransport(self.url, redis.consumer, self._recreated)
+            else RedisTransport(self.url, redis.consumer, self.recreated)
         )
         owner = Owner(identity.database_id, str(database.resolve()), instance_id, socket.gethostname(), os.getpid())
         self._lease = Lease(self.url, redis.stream, owner) if self.url else None
@@ -130,7 +130,8 @@ class RedisSide:
         if self.bundled is not None:
             self.bundled.stop()
 
-    def _recreated(self, created: Sequence[Subscription]) -> None:
+    def recreated(self, created: Sequence[Subscription]) -> None:
+        """What the transport is told to call; `on_recreated` is set later."""
         self.on_recreated(created)
 
     def _take(self) -> None:

@@ -31,6 +31,7 @@ MOST_IN_FLIGHT = 1024  # commands; more stay in Redis
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 1.0  # seconds between attempts while Redis is away
 FAULT_PAUSE = 1.0  # seconds until rows that Redis refused are tried again
 MEND_PAUSE = 30.0  # seconds between two repairs of streams that hold what is not ours
+READ_ALL = 0.01  # seconds after which streams are read again to which nothing was published by us
 QUIET = 0.02  # seconds without work after which the listener may block
 log = logging.getLogger("metawsm.relay")
 
@@ -83,6 +84,7 @@ class Relay:
         self._acks: dict[tuple[str, str], list[str]] = {}
         self._pause = FIRST_PAUSE
         self._active_at = 0.0
+        self._read_all_at = 0.0
         self._recreated: list[Subscription] = []
         self._refusals = Refusals()
         self._retrying = False
@@ -198,7 +200,7 @@ class Relay:
         self._look_after_losses()
         rows = [] if self._refusals.holding else self._backlog.take(BATCH_ROWS, BATCH_BYTES)
         acks, self._acks = self._acks, {}
-        reads = [self._feed] if self._full() else [*self._commands, self._feed]
+        reads = self._reads(rows)
         sent = [self._refusals.allowed(publications(row, self._feed.topic, self._identity)) for row in rows]
         flat = [publication for group in sent for publication in group]
         exchange = self._transport.exchange(flat, [Ack(t, g, ids) for (t, g), ids in acks.items()], reads)
@@ -211,6 +213,16 @@ class Relay:
             self._step_refill()
         if (self._backlog.waiting and not self._refusals.holding) or len(exchange.deliveries) >= self._feed.count:
             self._wake.set()
+
+    def _reads(self, rows: Sequence[Queued]) -> list[Subscription]:
+        """Streams to which this exchange brings something; all of them when it brings nothing, and now and then."""
+        reads = [self._feed] if self._full() else [*self._commands, self._feed]
+        now = time.monotonic()
+        if not rows or now > self._read_all_at:
+            self._read_all_at = now + READ_ALL
+            return reads
+        brought = {row.topic if row.sequence is None else self._feed.topic for row in rows}
+        return [each for each in reads if each.topic in brought]
 
     def _look_after_losses(self) -> None:
         if self._unread:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from benchmarks.numbers import at, median
+from benchmarks.figures import at, median
 from benchmarks.servers import Daemon, Floor, folder, load
 
 BODY = {
@@ -20,20 +20,21 @@ BODY = {
 ASK = [("POST", "/api/v1/forum/threads", {"Content-Type": "application/json"}, json.dumps(BODY))]
 
 
-def measure(clients: int, rounds: int, seconds: float) -> dict[str, Any]:
+def measure(clients: int, rounds: int, seconds: float, lean: bool = False) -> dict[str, Any]:
     """Rounds of floor and daemon in turn, so that what else the machine does meets both alike."""
     floors, daemons = [], []
     with folder() as here, folder() as there, Floor(here) as floor, Daemon(there) as daemon:
         for server in (floor, daemon):
-            load(server.port, ASK, clients, seconds=min(seconds, 1.0))
+            load(server.port, ASK, clients, seconds=min(seconds, 1.0), lean=lean)
         for _ in range(rounds):
-            floors.append(_round(floor.port, clients, seconds))
-            daemons.append(_round(daemon.port, clients, seconds))
-    return {"clients": clients, "floor": _together(floors), "daemon": _together(daemons), "ratios": _ratios(floors, daemons)}
+            floors.append(_round(floor.port, clients, seconds, lean))
+            daemons.append(_round(daemon.port, clients, seconds, lean))
+    told = {"floor": _together(floors), "daemon": _together(daemons), "ratios": _ratios(floors, daemons)}
+    return {"clients": clients, "rounds": rounds} | told
 
 
-def _round(port: int, clients: int, seconds: float) -> dict[str, Any]:
-    seen = load(port, ASK, clients, seconds=seconds)
+def _round(port: int, clients: int, seconds: float, lean: bool) -> dict[str, Any]:
+    seen = load(port, ASK, clients, seconds=seconds, lean=lean)
     if list(seen["statuses"]) != ["201"]:
         raise RuntimeError(f"not every question was answered with 201: {seen['statuses']}")
     times = sorted(seen["latencies_ms"])

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks.numbers import at
+from benchmarks.figures import at
 from benchmarks.servers import Daemon, Redis, Requests, folder, free_port, load
 
 THREADS = 1000
@@ -46,7 +46,13 @@ def _fill(port: int, commands: int) -> float:
 
 
 def _open(thread: str) -> tuple[str, str, dict[str, str], str]:
-    body = {"ticket": "MET-1", "title": "One of many", "body": "A question.", "actor_type": "agent", "thread_id": thread}
+    body = {
+        "ticket": "MET-1",
+        "title": "One of many",
+        "body": "A question.",
+        "actor_type": "agent",
+        "thread_id": thread,
+    }
     return "POST", "/api/v1/forum/threads?wait=0", HEADERS, json.dumps(body)
 
 

@@ -22,7 +22,7 @@ from gevent.event import AsyncResult  # noqa: E402
 from gevent.pywsgi import WSGIServer  # noqa: E402
 
 
-class Server(WSGIServer):
+class Server(WSGIServer):  # type: ignore[misc]
     """Sends what it has at once."""
 
     def do_handle(self, *args: Any) -> None:

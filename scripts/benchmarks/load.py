@@ -2,9 +2,11 @@
 
 Reads one JSON object from standard input: `host, port, requests` (a list of [method, target, headers, body], used in
 turn), `clients`, and `seconds` or `count`. Each client sends its next request when it has the answer to the one before,
-or, with `rate`, when the next of so many per second is due. Prints `{"seconds", "statuses", "latencies_ms"}`, with
-`rate` also `answers`: when each request was sent (Unix time) and its thread's last event sequence. Clients are http.client, many of them in greenlets. With `lean` they
-are bare sockets in one epoll loop, which costs a fifth: then nearly all that is measured is the server.
+or, with `rate`, when the next of so many per second is due. Clients are http.client, many of them in greenlets. With
+`lean` they are bare sockets in one epoll loop, which costs a fifth: then nearly all that is measured is the server.
+
+Prints `{"seconds", "statuses", "latencies_ms"}`, and with `rate` `answers`: when each request was sent (Unix time) and
+its thread's last event sequence.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-from benchmarks.numbers import at
+from benchmarks.figures import at
 from benchmarks.servers import ROOT, Daemon, folder, load, until
 
 BASE = "/api/v1/forum"
@@ -26,7 +26,8 @@ def seed(threads: int, seeds: Path) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         made = path.with_suffix(".part")
         subprocess.run(
-            [sys.executable, str(ROOT / "scripts" / "seed_threads.py"), str(threads), str(made), "--viewers"], check=True
+            [sys.executable, str(ROOT / "scripts" / "seed_threads.py"), str(threads), str(made), "--viewers"],
+            check=True,
         )
         made.rename(path)
     return path
@@ -41,7 +42,10 @@ def measure(threads: int, seeds: Path, repeats: int) -> dict[str, Any]:
         for kind, target in _targets(daemon):
             kinds.setdefault(kind, []).append((_p95(daemon, target, repeats), target))
         worst = max(pair for pairs in kinds.values() for pair in pairs)
-        told = {kind: {"questions": len(pairs), "p95": max(pairs)[0], "slowest": max(pairs)[1]} for kind, pairs in kinds.items()}
+        told = {
+            kind: {"questions": len(pairs), "p95": max(pairs)[0], "slowest": max(pairs)[1]}
+            for kind, pairs in kinds.items()
+        }
         return {"threads": threads, "p95": worst[0], "slowest": worst[1], "kinds": told}
 
 
@@ -49,7 +53,8 @@ def _settle(daemon: Daemon) -> None:
     """Wait until what a start has to do (filling a new Redis) is over."""
 
     def quiet() -> bool:
-        before, _ = daemon.cpu_seconds(), time.sleep(0.5)
+        before = daemon.cpu_seconds()
+        time.sleep(0.5)
         return daemon.cpu_seconds() - before < 0.05
 
     until(quiet, 180)

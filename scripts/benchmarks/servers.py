@@ -52,6 +52,7 @@ class Process:
         self.log = cwd / "out.log"
         self._out: IO[bytes] = self.log.open("ab")
         self.begun = time.perf_counter()
+        self.command = list(command)
         self.popen = subprocess.Popen(
             command, cwd=cwd, stdout=self._out, stderr=self._out, env={**os.environ, **(env or {})}
         )
@@ -74,7 +75,7 @@ class Process:
         def look() -> re.Match[str] | None:
             text = self.log.read_text(errors="replace")
             if self.popen.poll() is not None:
-                raise RuntimeError(f"{self.popen.args} ended: {text[-2000:]}")
+                raise RuntimeError(f"{self.command} ended: {text[-2000:]}")
             return re.search(pattern, text)
 
         found: re.Match[str] = until(look, seconds)
@@ -99,8 +100,9 @@ class Daemon(Process):
 
     def __init__(self, cwd: Path, *options: str, ready: bool = True) -> None:
         self.environment = {"PYTHONPATH": SOURCE} if SOURCE else {}
-        super().__init__([*daemon_command(), "serve", "--addr", f"127.0.0.1:{free_port()}", *options], cwd, self.environment)
-        self.port = int(self.popen.args[-1 - len(options)].rpartition(":")[2])  # type: ignore[index,union-attr]
+        self.port = free_port()
+        command = [*daemon_command(), "serve", "--addr", f"127.0.0.1:{self.port}", *options]
+        super().__init__(command, cwd, self.environment)
         path = "/readyz" if ready else "/livez"
         until(lambda: self.popen.poll() is not None or self.get(path)[0] == 200, 30)
         self.seconds_to_ready = time.perf_counter() - self.begun

@@ -8,7 +8,7 @@ import time
 from typing import Any
 
 from benchmarks.asks import ASK
-from benchmarks.numbers import at, median
+from benchmarks.figures import at, median
 from benchmarks.servers import Daemon, daemon_command, folder, load
 
 
@@ -37,7 +37,9 @@ def measure(rounds: int) -> dict[str, Any]:
 
 
 def _list(daemon: Daemon) -> float:
-    return _timed([*daemon_command(), "forum", "list", "--server", f"http://127.0.0.1:{daemon.port}"], daemon.environment)
+    return _timed(
+        [*daemon_command(), "forum", "list", "--server", f"http://127.0.0.1:{daemon.port}"], daemon.environment
+    )
 
 
 def _timed(command: list[str], environment: dict[str, str] | None = None) -> float:

@@ -6,12 +6,13 @@ import json
 import sqlite3
 import subprocess
 import sys
+import time
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from benchmarks.asks import ASK, curve
-from benchmarks.numbers import at
+from benchmarks.figures import at
 from benchmarks.servers import HERE, Daemon, folder, load
 
 RATE = 100  # events per second
@@ -30,6 +31,7 @@ def measure(subscribers: int, seconds: float) -> dict[str, Any]:
         if follower.stdout is None or follower.stdout.readline() != "ready\n":
             raise RuntimeError("the subscribers did not connect")
         sent = load(daemon.port, ASK, 8, seconds=seconds, rate=RATE)
+        time.sleep(1.0)  # the last frames are on their way
         arrivals = {int(s): times for s, times in json.loads(follower.communicate("")[0]).items()}
         return _told(subscribers, sent["answers"], arrivals, _accepted(here))
 

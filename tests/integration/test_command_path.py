@@ -1,4 +1,4 @@
-"""A write from request to answer: accepted durably, done once, answered with what it did (design, invariants 1 to 4)."""
+"""A write from request to answer: accepted durably, done once, answered with what it did (invariants 1 to 4)."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def test_who_does_not_wait_is_told_where_to_look(daemon: Daemon) -> None:
     reply = ask(daemon, "k", wait=0)
     assert (reply.status, reply.body["command"]["status"]) == (202, "queued")
     where = reply.headers["location"]
-    command = eventually(lambda: _applied(daemon.request("GET", where).body["command"]))
+    command: Any = eventually(lambda: _applied(daemon.request("GET", where).body["command"]))
     assert command["thread"]["title"] == "t"
     again = ask(daemon, "k")
     assert (again.status, again.body["thread"]) == (201, command["thread"])

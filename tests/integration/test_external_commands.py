@@ -9,7 +9,6 @@ from typing import Any
 
 import msgpack
 import pytest
-import redis
 
 from tests.support.daemon import Daemon
 from tests.support.eventually import eventually
@@ -29,7 +28,7 @@ def server(tmp_path: Path) -> Iterator[ServerHandle]:
 
 
 @pytest.fixture
-def redis_client(server: ServerHandle) -> Iterator[redis.Redis]:
+def redis_client(server: ServerHandle) -> Iterator[Any]:
     """A client that plays the other program."""
     with server.client() as client:
         yield client
@@ -42,7 +41,7 @@ def daemon(server: ServerHandle, start_daemon: Callable[..., Daemon]) -> Daemon:
 
 
 def publish(
-    client: redis.Redis,
+    client: Any,
     name: str,
     payload: dict[str, Any],
     uuid: str = "ext-1",
@@ -79,11 +78,11 @@ def _settled(command: dict[str, Any]) -> dict[str, Any]:
     return command
 
 
-def test_every_command_from_outside(daemon: Daemon, redis_client: redis.Redis) -> None:
+def test_every_command_from_outside(daemon: Daemon, redis_client: Any) -> None:
     """Each command that an agent may send works without any word to the REST interface."""
     publish(redis_client, "open_thread", OPEN, "ext-open", thread_id="fthr-ext", actor_name="bob")
     assert outcome(daemon, "ext-open")["status"] == "applied"
-    about = {"thread_id": "fthr-ext"}
+    about: dict[str, Any] = {"thread_id": "fthr-ext"}
     sent: dict[str, dict[str, Any]] = {
         "add_post": {"body": "more"},
         "assign_thread": {"assignee_type": "human", "assignee_name": "kb"},
@@ -110,7 +109,7 @@ def test_every_command_from_outside(daemon: Daemon, redis_client: redis.Redis) -
         assert set(db.execute("SELECT DISTINCT actor_known_by FROM forum_events")) == {("redis",)}
 
 
-def test_identity_is_event_id_then_uuid_then_place(daemon: Daemon, redis_client: redis.Redis) -> None:
+def test_identity_is_event_id_then_uuid_then_place(daemon: Daemon, redis_client: Any) -> None:
     """The envelope's event_id names a command, else the uuid, else topic and entry."""
     publish(redis_client, "open_thread", OPEN, "uuid-1", event_id="event-1")
     publish(redis_client, "open_thread", OPEN, "uuid-2")
@@ -122,9 +121,7 @@ def test_identity_is_event_id_then_uuid_then_place(daemon: Daemon, redis_client:
     assert ids == ["event-1", "uuid-2", f"forum.commands.open_thread/{entry.decode()}"]
 
 
-def test_a_duplicate_is_applied_once_and_another_payload_is_set_aside(
-    daemon: Daemon, redis_client: redis.Redis
-) -> None:
+def test_a_duplicate_is_applied_once_and_another_payload_is_set_aside(daemon: Daemon, redis_client: Any) -> None:
     """The same identity with an equal payload is the same command, in whatever order its members stand."""
     publish(redis_client, "open_thread", OPEN, "same")
     publish(redis_client, "open_thread", dict(reversed(OPEN.items())), "same")
@@ -134,7 +131,7 @@ def test_a_duplicate_is_applied_once_and_another_payload_is_set_aside(
     assert len(threads(daemon)) == 1
 
 
-def test_origin_decides_whose_a_message_is(daemon: Daemon, redis_client: redis.Redis) -> None:
+def test_origin_decides_whose_a_message_is(daemon: Daemon, redis_client: Any) -> None:
     """Ours without a row is acked; an older epoch and another database go to the dead letters."""
     with database(daemon.database) as db:
         ((ours,),) = db.execute("SELECT value FROM metawsm_meta WHERE name = 'database_id'")
@@ -145,7 +142,7 @@ def test_origin_decides_whose_a_message_is(daemon: Daemon, redis_client: redis.R
     assert threads(daemon) == []
 
 
-def test_a_copy_of_our_own_message_is_no_second_command(daemon: Daemon, redis_client: redis.Redis) -> None:
+def test_a_copy_of_our_own_message_is_no_second_command(daemon: Daemon, redis_client: Any) -> None:
     """Our entry added again, with or without its metadata, is acked and changes nothing."""
     assert daemon.request("POST", "/forum/threads", OPEN | {"actor_type": "human"}).status == 201
     ((_, fields),) = redis_client.xrange("forum.commands.open_thread")
@@ -157,7 +154,7 @@ def test_a_copy_of_our_own_message_is_no_second_command(daemon: Daemon, redis_cl
 
 
 def test_humans_are_not_believed_unless_the_policy_says_so(
-    daemon: Daemon, redis_client: redis.Redis, start_daemon: Callable[..., Daemon], server: ServerHandle
+    daemon: Daemon, redis_client: Any, start_daemon: Callable[..., Daemon], server: ServerHandle
 ) -> None:
     """A command that says it is a human's is rejected; with trusted_publishers it is applied; system never is."""
     publish(redis_client, "open_thread", OPEN, "human-1", actor_type="human")
@@ -166,7 +163,9 @@ def test_humans_are_not_believed_unless_the_policy_says_so(
     eventually(lambda: len(letters(daemon)) == 1)
     assert daemon.stop() == 0
     redis_client.flushall()
-    trusting = start_daemon("--redis", server.url, policy={"version": 2, "forum": {"redis": {"trusted_publishers": True}}})
+    trusting = start_daemon(
+        "--redis", server.url, policy={"version": 2, "forum": {"redis": {"trusted_publishers": True}}}
+    )
     publish(redis_client, "open_thread", OPEN, "human-2", actor_type="human")
     assert outcome(trusting, "human-2")["status"] == "applied"
 
@@ -205,7 +204,7 @@ BAD_PAYLOADS: dict[str, Any] = {
 }
 
 
-def test_what_is_no_command_is_set_aside_and_the_loop_goes_on(daemon: Daemon, redis_client: redis.Redis) -> None:
+def test_what_is_no_command_is_set_aside_and_the_loop_goes_on(daemon: Daemon, redis_client: Any) -> None:
     """Each faulty entry leaves one dead letter with its reason, and the good one behind it is applied."""
     topic = "forum.commands.open_thread"
     for entry in BAD_ENTRIES.values():

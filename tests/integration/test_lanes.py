@@ -153,7 +153,8 @@ def test_a_sent_command_that_redis_lost_is_missed_while_running(
         text = "SELECT replace(payload_json, 'fcmd-', 'fcmd-lost') FROM forum_outbox WHERE kind = 'command' LIMIT 1"
         ((payload,),) = db.execute(text)
         db.execute(
-            "INSERT INTO forum_outbox (message_id, kind, topic, message_key, payload_json, status, created_at, updated_at)"
+            "INSERT INTO forum_outbox"
+            " (message_id, kind, topic, message_key, payload_json, status, created_at, updated_at)"
             " VALUES ('fcmd-lost', 'command', 'forum.commands.open_thread', 'fthr-lost', ?1, 'sent', ?2, ?2)",
             (payload, "2026-01-01T00:00:00.000000Z"),
         )

@@ -171,7 +171,7 @@ class FaultyProcess(Process):
         self._fault = fault
 
     def _core(self, identity: Identity, writer: GroupWriter, readers: Readers, redis: RedisSide) -> Core:
-        transport = FaultyTransport(redis.url, "operator", lambda created: redis.on_recreated(created))
+        transport = FaultyTransport(redis.url, "operator", redis.recreated)
         transport.fault = self._fault
         redis.transport = transport
         faulty = cast(GroupWriter, FaultyWriter(writer, self._fault))

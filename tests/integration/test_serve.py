@@ -1,0 +1,266 @@
+"""The process: one per database, an orderly end under load, what systemd hears, and what it does without Redis."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from metawsm.streams.choice import Kind, choose
+from tests.support.daemon import Daemon
+from tests.support.eventually import eventually
+from tests.support.ledger import Ledger, check_database, database
+from tests.support.raw_ws import RawWs
+from tests.support.redis_servers import ServerHandle, start_redis
+from tests.support.shell import COMMAND, environment
+
+ASK = {"ticket": "MET-1", "title": "t", "body": "b", "actor_type": "agent"}
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[ServerHandle]:
+    """Debian's Redis on a unix socket."""
+    handle = start_redis(tmp_path / "broker")
+    yield handle
+    handle.remove()
+
+
+def serve(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    """Run a daemon that is expected to end at once."""
+    command = [*COMMAND, "serve", "--addr", "127.0.0.1:0", *options]
+    return subprocess.run(command, cwd=folder, env=environment(), capture_output=True, text=True, timeout=20)
+
+
+def test_a_second_daemon_on_one_database_names_the_first(
+    server: ServerHandle, start_daemon: Callable[..., Daemon]
+) -> None:
+    """It ends at once with an error that says who has the database and where that one serves."""
+    daemon = start_daemon("--redis", server.url)
+    began = time.monotonic()
+    second = serve(daemon.folder, "--redis", server.url)
+    assert time.monotonic() - began < 5
+    assert second.returncode == 1
+    assert f"process {daemon.process.pid} at 127.0.0.1:{daemon.port}" in second.stderr
+    assert "Traceback" not in second.stderr
+    assert daemon.request("POST", "/forum/threads", ASK).status == 201
+
+
+def test_a_killed_daemon_leaves_no_lock(server: ServerHandle, start_daemon: Callable[..., Daemon]) -> None:
+    """After SIGKILL the next one starts at once, on the database and on the namespace."""
+    daemon = start_daemon("--redis", server.url)
+    daemon.kill()
+    began = time.monotonic()
+    daemon.start()
+    assert time.monotonic() - began < 5
+
+
+def test_another_database_on_the_same_namespace_is_refused(
+    server: ServerHandle, start_daemon: Callable[..., Daemon], tmp_path: Path
+) -> None:
+    """The second names both databases and the one change to make; the first goes on."""
+    daemon = start_daemon("--redis", server.url)
+    other = serve(tmp_path, "--redis", server.url)
+    assert other.returncode == 1
+    for told in (str(daemon.database), str(tmp_path / ".metawsm" / "metawsm.db"), "database number"):
+        assert told in other.stderr
+    assert daemon.request("POST", "/forum/threads", ASK).status == 201
+
+
+def test_a_stolen_namespace_degrades_and_comes_back(server: ServerHandle, start_daemon: Callable[..., Daemon]) -> None:
+    """A daemon that finds its namespace in other hands stops publishing, says so, and goes on when it is free again."""
+    daemon = start_daemon("--redis", server.url)
+    with server.client() as client:
+        thief = {"database_id": "db-thief", "database_path": "/thief.db", "instance_id": "i", "host": "h", "pid": 1}
+        client.set("metawsm:owner:metawsm-forum", json.dumps(thief))
+        eventually(lambda: daemon.request("GET", "/health").status == 503, timeout=8)
+        assert "/thief.db" in daemon.request("GET", "/health").body["forum_bus"]["error"]
+        assert daemon.request("POST", "/forum/threads?wait=0.1", ASK).status == 202
+        assert client.xlen("forum.commands.open_thread") == 0
+        client.delete("metawsm:owner:metawsm-forum")
+        eventually(lambda: daemon.request("GET", "/health").status == 200)
+        eventually(lambda: len(daemon.request("GET", "/forum/threads").body["threads"]) == 1)
+
+
+def test_sigterm_under_load_answers_what_is_in_flight(
+    server: ServerHandle, start_daemon: Callable[..., Daemon]
+) -> None:
+    """In-flight requests get their answers, WebSockets 1001, the exit code is 0, and the ledger comes out right."""
+    daemon = start_daemon("--redis", server.url)
+    host = f"127.0.0.1:{daemon.port}"
+    stream = RawWs(daemon.port, "/api/v1/forum/stream", Host=host)
+    ledger = Ledger(daemon, clients=6)
+    with ledger.load():
+        time.sleep(0.5)
+        began = time.monotonic()
+        assert daemon.stop() == 0
+        assert time.monotonic() - began < 5
+        daemon.start()
+        time.sleep(0.3)
+    # None: not taken any more. Whatever was taken got its real answer.
+    assert {entry.first_status for entry in ledger.entries[1:]} <= {200, 201, 409, None}
+    assert stream.receive_close()[0] == 1001
+    ledger.check()
+
+
+def test_a_request_that_waits_is_answered_at_the_end(server: ServerHandle, start_daemon: Callable[..., Daemon]) -> None:
+    """While the database is locked a write waits; SIGTERM comes, the lock goes, and the write is answered 201."""
+    daemon = start_daemon("--redis", server.url)
+    with ThreadPoolExecutor(1) as pool, database(daemon.database) as db:
+        db.execute("BEGIN IMMEDIATE")
+        reply = pool.submit(daemon.request, "POST", "/forum/threads", ASK)
+        eventually(lambda: daemon.request("GET", "/health").body["components"]["database"]["writer"]["queued"] == 1)
+        daemon.process.send_signal(signal.SIGTERM)
+        time.sleep(0.2)
+        db.execute("ROLLBACK")
+        assert reply.result().status == 201
+    assert daemon.process.wait(10) == 0
+
+
+def test_a_suspended_daemon_catches_up_once(server: ServerHandle, start_daemon: Callable[..., Daemon]) -> None:
+    """Stopped in time under load and resumed, it goes on where it was: the ledger comes out right."""
+    daemon = start_daemon("--redis", server.url)
+    ledger = Ledger(daemon, clients=3)
+    with ledger.load():
+        time.sleep(0.4)
+        daemon.process.send_signal(signal.SIGSTOP)
+        time.sleep(1.5)
+        daemon.process.send_signal(signal.SIGCONT)
+        time.sleep(0.4)
+    ledger.check()
+
+
+@contextmanager
+def notify_socket() -> Iterator[tuple[str, Callable[[], list[str]]]]:
+    """A socket as systemd has it: its address, and a function that gives the lines received so far."""
+    path = str(Path(tempfile.mkdtemp(prefix="mw-")) / "n")
+    lines: list[str] = []
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as receiver:
+        receiver.bind(path)
+        receiver.setblocking(False)
+
+        def received() -> list[str]:
+            try:
+                while True:
+                    lines.extend(receiver.recv(4096).decode().splitlines())
+            except BlockingIOError:
+                return lines
+
+        yield path, received
+    os.unlink(path)
+
+
+def test_systemd_hears_of_ready_watchdog_and_stopping(
+    server: ServerHandle, start_daemon: Callable[..., Daemon]
+) -> None:
+    """READY with a STATUS when requests are answered, WATCHDOG at least twice per period, STOPPING at the end."""
+    with notify_socket() as (path, received):
+        daemon = start_daemon("--redis", server.url, NOTIFY_SOCKET=path, WATCHDOG_USEC="600000")
+        eventually(lambda: "READY=1" in received())
+        assert f"STATUS=serving http://127.0.0.1:{daemon.port}" in received()
+        began = received().count("WATCHDOG=1")
+        time.sleep(0.6)
+        assert received().count("WATCHDOG=1") - began >= 2
+        assert daemon.stop() == 0
+        assert received()[-2] == "STOPPING=1"
+
+
+def test_the_watchdog_of_another_process_is_not_ours(server: ServerHandle, start_daemon: Callable[..., Daemon]) -> None:
+    """With another WATCHDOG_PID nothing is sent for it."""
+    with notify_socket() as (path, received):
+        start_daemon("--redis", server.url, NOTIFY_SOCKET=path, WATCHDOG_USEC="300000", WATCHDOG_PID="1")
+        time.sleep(0.3)
+        assert "WATCHDOG=1" not in received()
+
+
+def test_the_token_file(server: ServerHandle, start_daemon: Callable[..., Daemon]) -> None:
+    """Written at the first start, 0600, one line, kept afterwards; one that others can read is refused."""
+    daemon = start_daemon("--redis", server.url)
+    path = daemon.folder / ".metawsm" / "token"
+    token = path.read_text()
+    assert (path.stat().st_mode & 0o777, token.count("\n"), len(token) > 32) == (0o600, 1, True)
+    assert daemon.stop() == 0
+    daemon.start()
+    assert path.read_text() == token
+    assert daemon.stop() == 0
+    path.chmod(0o644)
+    refused = serve(daemon.folder, "--redis", server.url)
+    assert (refused.returncode, "chmod 600" in refused.stderr) == (1, True)
+
+
+def test_alive_and_ready(server: ServerHandle, start_daemon: Callable[..., Daemon]) -> None:
+    """Both probes answer without a credential."""
+    daemon = start_daemon("--redis", server.url)
+    for probe in ("/livez", "/readyz"):
+        assert daemon.request("GET", probe, anonymous=True).status == 200
+
+
+def test_the_forum_switched_off(server: ServerHandle, start_daemon: Callable[..., Daemon]) -> None:
+    """Forum routes answer 503 and say why; the rest works."""
+    policy = {"version": 2, "forum": {"enabled": False}}
+    daemon = start_daemon("--redis", server.url, policy=policy, needs_redis=False)
+    reply = daemon.request("GET", "/forum/threads")
+    assert (reply.status, "forum.enabled" in reply.error["message"]) == (503, True)
+    assert daemon.request("POST", "/forum/threads", ASK).status == 503
+    assert daemon.request("GET", "/livez").status == 200
+
+
+def test_an_empty_url_is_degraded(start_daemon: Callable[..., Daemon]) -> None:
+    """Without a Redis the daemon is up, says so, and keeps what it is sent."""
+    daemon = start_daemon("--redis", "", needs_redis=False)
+    health = daemon.request("GET", "/health")
+    assert (health.status, health.body["status"]) == (503, "degraded")
+    assert health.body["forum_bus"] == {"healthy": False, "error": "forum redis url is empty"}
+    assert daemon.request("POST", "/forum/threads", ASK).status == 202
+    assert daemon.request("GET", "/forum/threads").body["threads"] == []
+
+
+def test_redis_that_comes_late_is_found(server: ServerHandle, start_daemon: Callable[..., Daemon]) -> None:
+    """An unreachable Redis degrades; within two seconds of its return all that was kept is done."""
+    server.stop()
+    daemon = start_daemon("--redis", server.url, needs_redis=False)
+    eventually(lambda: daemon.request("GET", "/health").status == 503)
+    assert daemon.request("GET", "/health").body["forum_bus"]["error"].startswith("forum redis ping failed: ")
+    assert daemon.request("POST", "/forum/threads", ASK).status == 202
+    server.start()
+    eventually(lambda: len(daemon.request("GET", "/forum/threads").body["threads"]) == 1, timeout=2)
+    with database(daemon.database) as db:
+        eventually(lambda: daemon.request("GET", "/health").status == 200)
+        check_database(db)
+
+
+def test_redis_away_does_not_burn_the_processor(server: ServerHandle, start_daemon: Callable[..., Daemon]) -> None:
+    """With work waiting and Redis gone, the daemon uses little of the processor."""
+    daemon = start_daemon("--redis", server.url)
+    server.stop()
+    assert daemon.request("POST", "/forum/threads?wait=0.1", ASK).status == 202
+    before = _cpu_seconds(daemon.process.pid)
+    time.sleep(1.5)
+    assert _cpu_seconds(daemon.process.pid) - before < 0.3
+
+
+def _cpu_seconds(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def test_a_redis_that_evicts_is_not_used_unasked(tmp_path: Path) -> None:
+    """A server found at the default address that throws keys away is left alone, with the reason; a fit one is used."""
+    server = start_redis(tmp_path / "evicting", "--maxmemory-policy", "allkeys-lru")
+    try:
+        found = choose(None, server.url)
+        assert (found.kind, "allkeys-lru" in found.reason) == (Kind.BUNDLED, True)
+        with server.client() as client:
+            client.config_set("maxmemory-policy", "noeviction")
+        assert choose(None, server.url).kind is Kind.EXTERNAL
+    finally:
+        server.remove()
