@@ -17,7 +17,11 @@ from metawsm.domain.envelope import Actor
 from metawsm.domain.errors import InvalidFields, NotAllowed, Unauthenticated
 from metawsm.domain.states import OUTSIDE_ACTORS
 
-_FORWARDED = ("HTTP_X_FORWARDED_FOR", "HTTP_FORWARDED", "HTTP_X_REAL_IP")
+HOW_TO_SEND_IT = "send `Authorization: Bearer <token>` with the one line of .metawsm/token"
+_FORWARDED = (
+    "HTTP_FORWARDED", "HTTP_VIA", "HTTP_X_FORWARDED_FOR", "HTTP_X_FORWARDED_HOST", "HTTP_X_FORWARDED_PROTO",
+    "HTTP_X_REAL_IP",
+)  # fmt: skip
 
 
 @frozen
@@ -36,11 +40,14 @@ class Access:
         if header is not None:
             return self._by_token(header)
         if self.loopback == "token" or not _is_loopback(request):
-            raise Unauthenticated(
-                "a token is needed: send `Authorization: Bearer <token>` with the one line of .metawsm/token"
-            )
+            raise Unauthenticated(f"a token is needed: {HOW_TO_SEND_IT}")
         self._check_host(request)
         return "open" if self.loopback == "open" else "loopback"
+
+    def check_owner(self, request: Request) -> None:
+        """What concerns the daemon itself is not for agents. Raises NotAllowed besides what `credential` raises."""
+        if self.credential(request) == "loopback":
+            raise NotAllowed(f"this needs a token: {HOW_TO_SEND_IT}")
 
     def check_source(self, request: Request) -> None:
         """Refuse what another site's page sends: on every write and on the WebSocket upgrade. Raises Forbidden."""
@@ -65,10 +72,7 @@ class Access:
         wanted, name = body.get("actor_type"), body.get("actor_name")
         if credential == "loopback":
             if wanted not in (None, "agent") and wanted in OUTSIDE_ACTORS:
-                raise NotAllowed(
-                    f"without a token you act as agent, not as {wanted}: send `Authorization: Bearer <token>`"
-                    " with the one line of .metawsm/token"
-                )
+                raise NotAllowed(f"without a token you act as agent, not as {wanted}: {HOW_TO_SEND_IT}")
             wanted = "agent" if wanted is None else wanted
         if wanted == "system":
             raise NotAllowed("actor_type system never comes from outside")
@@ -86,7 +90,9 @@ class Access:
         """A name other than localhost could be a hostile page's own name that now leads here (DNS rebinding)."""
         host = request.header("HTTP_HOST")
         if host is None or not _is_local_name(_host_name(host)):
-            raise Forbidden(f"anonymous requests must name localhost or an IP address as Host, not {str(host)[:200]!r}")
+            raise Forbidden(
+                f"anonymous requests must name localhost or a loopback address as Host, not {str(host)[:200]!r}"
+            )
 
 
 def _is_loopback(request: Request) -> bool:
@@ -114,10 +120,9 @@ def _is_local_name(name: str) -> bool:
     if name.lower() == "localhost":
         return True
     try:
-        ipaddress.ip_address(name)
+        return ipaddress.ip_address(name).is_loopback
     except ValueError:
         return False
-    return True
 
 
 def _same_origin(origin: str, host: str) -> bool:

@@ -96,6 +96,7 @@ class Application:
             self._access.credential(request)
             if operation.method != "GET":
                 self._access.check_write(request)
+                self._access.check_owner(request)
             return endpoint(request)
 
         if operation.open:

@@ -14,14 +14,16 @@ from gevent.event import Event
 from metawsm.api.access import Access
 from metawsm.api.exchange import Environ, Request, number
 from metawsm.api.websocket import Socket, accept, encode_text
+from metawsm.bus.paging import portion
 from metawsm.domain.errors import Overloaded, Unavailable
 from metawsm.messages.codec import to_json
 
 HEARTBEAT = 25.0  # seconds
 FILTERS = ("ticket", "run_id", "thread_id")
-CATCH_UP = 500  # events per frame while catching up
-FRAME_CHARS = 128 * 1024  # of events in one frame: what a client may owe us is a few times as much
+CATCH_UP = 500  # events at once while catching up
+FRAME_CHARS = 128 * 1024  # of events in one frame, and read at once: what a client may owe us is a few times as much
 DRAIN_SECONDS = 30.0  # a client may take to read one frame while catching up
+LONG_ROUND = 0.003  # seconds; a round over some 200 subscribers
 YIELD_EVERY = 50  # subscribers written to before others get a turn
 MOST_SUBSCRIBERS = 2000
 
@@ -67,21 +69,28 @@ class Subscriber:
 
 
 class Feed:
-    """All subscribers. `load(after, limit, filter)` reads matching events of the log: (events, last examined)."""
+    """All subscribers.
+
+    `load(after, limit, filter)` reads matching events of the log, about FRAME_CHARS: (events, last examined).
+    `newest()` is the log's own head, which the tail follows. Both raise Unavailable.
+    """
 
     def __init__(
         self,
         tail: TailPort,
         load: Callable[[int, int, Filter], tuple[list[Any], int]],
+        newest: Callable[[], int],
         access: Access,
         now: Callable[[], str],
         epoch: int,
     ) -> None:
         self._tail = tail
         self._load = load
+        self._newest = newest
         self._access = access
         self._now = now
         self._epoch = epoch
+        self._sockets = 0
         self._live: dict[Filter, list[Subscriber]] = {}
         self._batches: deque[Sequence[Any]] = deque()
         self._arrived = Event()
@@ -89,8 +98,8 @@ class Feed:
 
     @property
     def subscribers(self) -> int:
-        """How many clients are live."""
-        return sum(map(len, self._live.values()))
+        """How many clients are connected, live or catching up."""
+        return self._sockets
 
     def serve(self, environ: Environ) -> None:
         """One client from the upgrade to the end. Raises before the upgrade for what is refused."""
@@ -103,14 +112,19 @@ class Feed:
         if self.subscribers >= MOST_SUBSCRIBERS:
             raise Overloaded(f"{MOST_SUBSCRIBERS} clients follow the stream already; try again later")
         wants = Filter(*(query.get(name) for name in FILTERS))
-        socket = accept(environ, origin_allowed=lambda _: True)  # checked above, with its own message
-        self._greet(Subscriber(socket, wants, cursor), limit)
+        lost = cursor > self._tail.head and cursor > self._newest()
+        self._sockets += 1
+        try:
+            socket = accept(environ, origin_allowed=lambda _: True)  # checked above, with its own message
+            self._greet(Subscriber(socket, wants, cursor), limit, lost)
+        finally:
+            self._sockets -= 1
 
-    def _greet(self, client: Subscriber, limit: int) -> None:
+    def _greet(self, client: Subscriber, limit: int, lost: bool) -> None:
         head = self._tail.head
         hello = {"type": "hello", "epoch": self._epoch, "head_sequence": head, "heartbeat_seconds": HEARTBEAT}
         client.socket.send_text(to_json(hello))
-        if client.cursor > head:
+        if lost:
             told = f"cursor {client.cursor} is beyond the head {head}: events after it were never there or were lost"
             client.socket.send_text(to_json({"type": "reset", "reason": told}))
             client.cursor = head
@@ -132,11 +146,11 @@ class Feed:
     def _catch_up(self, client: Subscriber, limit: int) -> bool:
         """Send one page; False when the client does not take it or the log cannot be read: it resumes by cursor."""
         try:
-            events, examined = self._behind(client, limit)
+            frames, examined = self._page(client, limit)
         except Unavailable as error:
             client.socket.close(1013, error.message[:100])
             return False
-        for frame in self._frames(events, examined):
+        for frame in frames:
             client.socket.send_frame(frame)
             if not client.socket.wait_drained(DRAIN_SECONDS):
                 client.socket.close(1013, "too slow, resume by cursor")
@@ -159,11 +173,16 @@ class Feed:
             self._unsubscribe()
             self._unsubscribe = None
 
+    def _page(self, client: Subscriber, limit: int) -> tuple[list[bytes], int]:
+        """What a client is sent next: about one frame, since it is held for as long as the client takes to read it."""
+        events, examined = self._behind(client, limit)
+        return self._frames(events, examined), examined
+
     def _behind(self, client: Subscriber, limit: int) -> tuple[list[Any], int]:
         recent = self._tail.since(client.cursor)
         if recent is None:
             return self._load(client.cursor, limit, client.wants)
-        page = recent[:limit]
+        page = list(portion(recent[:limit], lambda event: len(event.text), FRAME_CHARS))
         return [event for event in page if client.wants.matches(event)], page[-1].sequence if page else self._tail.head
 
     def _listen(self, client: Subscriber) -> None:
@@ -178,10 +197,19 @@ class Feed:
             self._arrived.wait(timeout=max(0.0, beat_at - time.monotonic()))
             self._arrived.clear()
             while self._batches:
-                self._broadcast(self._gathered())
+                self._paced(self._gathered())
             if time.monotonic() >= beat_at:
                 self._beat()
                 beat_at = time.monotonic() + HEARTBEAT
+
+    def _paced(self, events: Sequence[Any]) -> None:
+        """Send, and leave others as much time as a long round took: what comes meanwhile is one frame, not many."""
+        begun = time.monotonic()
+        self._broadcast(events)
+        gevent.sleep(0)  # the sockets write in the loop's next round
+        spent = time.monotonic() - begun
+        if spent > LONG_ROUND:
+            gevent.sleep(spent)
 
     def _gathered(self) -> Sequence[Any]:
         """What has come while the batch before was sent, as one frame: who falls behind has less to do."""

@@ -25,7 +25,7 @@ Redis is away, it answers 202: the command is kept durably, and `Location` says 
 a repeated write gets the first one's answer, for 7 days.
 
 Anonymous requests from this machine may read, and may write as agent. Human and operator need the token
-(`.metawsm/token`); with it `actor_type` is required.
+(`.metawsm/token`); with it `actor_type` is required (for `seen`, the viewer is the actor if none is named).
 """
 _RESPONSES: dict[int, str] = {
     400: "The request cannot be read: not a JSON object, or a bad cursor or query value.",
@@ -94,7 +94,7 @@ def _write(spec: CommandSpec) -> Schema:
 def _operation(operation: Operation) -> Schema:
     found = [404] if operation.found else []
     refusals = [503] if operation.open else [*_READ_ERRORS, *found]
-    refusals += [415] if operation.method == "POST" else []
+    refusals += [415, 422] if operation.method == "POST" else []
     answers = {str(operation.status): _content(ref(operation.answer), operation.summary)} | _errors(*refusals)
     if operation is operations.HEALTH:
         answers["503"] = _content(ref("Health"), "Degraded: something cannot accept, apply or read.")

@@ -57,7 +57,7 @@ class Writes:
         self.access.check_write(request)
         wait = _wait(request)
         key = _key(request)
-        body = request.json_object()
+        body = _with_actor(spec, request.json_object())
         thread_id = request.path.get("thread_id")
         try:
             actor = self.access.actor(credential, body)
@@ -67,6 +67,14 @@ class Writes:
         prepared = self.commands.submitter.prepare(spec, body, thread_id, actor, scope, key)
         reply = self.commands.send(prepared, wait)
         return answer(reply.command_id, reply.outcome)
+
+
+def _with_actor(spec: CommandSpec, body: dict[str, Any]) -> dict[str, Any]:
+    """The body, with the actor that the command's own fields name where none is given."""
+    if spec.actor_fields is None or body.get("actor_type") is not None:
+        return body
+    kind, name = (body.get(field) for field in spec.actor_fields)
+    return {**body, "actor_type": kind, "actor_name": body.get("actor_name", name)}
 
 
 def _every_fault(

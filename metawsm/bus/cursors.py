@@ -33,13 +33,20 @@ def decode(cursor: str, question: int, kinds: Sequence[type]) -> tuple[Any, ...]
         isinstance(values, list)
         and len(values) == len(kinds) + 1
         and all(type(value) is kind for value, kind in zip(values, (int, *kinds), strict=True))
-        and all(type(value) is not int or 0 <= value < 2**63 for value in values)
+        and all(map(_storable, values))
     )
     if not good:
         raise Malformed("the cursor is not one that this program gave out; leave it out to begin anew")
     if values[0] != question:
         raise Malformed("the cursor belongs to another query; leave it out when filters, viewer or order change")
     return tuple(values[1:])
+
+
+def _storable(value: Part) -> bool:
+    """Whether the database can take it: no number beyond its own, no half of a surrogate pair."""
+    if isinstance(value, int):
+        return 0 <= value < 2**63
+    return not any("\ud800" <= character <= "\udfff" for character in value)
 
 
 def _values(cursor: str) -> Any:

@@ -102,6 +102,10 @@ class Rows(Protocol):
         """The command of this identity, or None."""
         ...
 
+    def is_taken(self, db: Db, message_id: str) -> bool:
+        """Whether any row, a command's or an event's, has this identity."""
+        ...
+
     def insert(self, db: Db, message_id: str, topic: str, key: str, text: str, now: str) -> int:
         """Store an accepted command; return its place in the order."""
         ...

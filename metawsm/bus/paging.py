@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, TypeVar
 
 from attrs import frozen
 
 from metawsm.bus import cursors
 from metawsm.bus.ports import Db
+from metawsm.domain.errors import Malformed
 from metawsm.domain.thread import Thread
 
 # Keys looked at for one page. Where filters meet that share no index, a page may end here: short, with a cursor.
@@ -16,15 +17,20 @@ SCAN_LIMIT = 600
 NO_ROW = 0
 _JUMP_COST = 8
 
+T = TypeVar("T")
 Place = tuple[Any, int]
 """What a stretch is ordered by (a sequence or a time), and the thread's key; NO_ROW marks a place without one."""
 
 
 @frozen
 class Stretch:
-    """One part of an order: `walk(db, after)` yields the places after a place (None: from its beginning)."""
+    """One part of an order: `walk(db, after)` yields the places after a place (None: from its beginning).
+
+    `by` is what its places hold: a sequence (int) or a time (str).
+    """
 
     walk: Callable[[Db, Place | None], Iterable[Any]]
+    by: type = int
 
 
 @frozen
@@ -43,8 +49,9 @@ def read_page(
     fetch: Callable[[Db, int], Thread | None],
 ) -> Page:
     """Walk the stretches from `begin` on until `limit` threads are found; `fetch` gives the thread of a key, or None
-    when it does not belong on this page."""
+    when it does not belong on this page. Raises Malformed for a `begin` that is no place in these stretches."""
     threads: list[Thread] = []
+    _check(stretches, begin)
     first, after = begin or (0, None)
     end, looked = begin, 0
     for number in range(first, len(stretches)):
@@ -58,6 +65,21 @@ def read_page(
                 threads.append(thread)
         after = None
     return Page(threads, None)
+
+
+def _check(stretches: Sequence[Stretch], begin: tuple[int, Place] | None) -> None:
+    if begin is not None and not (begin[0] < len(stretches) and type(begin[1][0]) is stretches[begin[0]].by):
+        raise Malformed("the cursor is not one that this program gave out; leave it out to begin anew")
+
+
+def portion(items: Iterable[T], size: Callable[[T], int], most: int) -> Iterator[T]:
+    """The first items, until they are `most` or more together; at least one, if there is one."""
+    taken = 0
+    for item in items:
+        yield item
+        taken += size(item)
+        if taken >= most:
+            return
 
 
 @frozen

@@ -154,8 +154,11 @@ class Transport(Protocol):
         """Take over entries that any consumer of the group has left unacknowledged for so long."""
         ...
 
-    def empty(self, topics: Sequence[str]) -> None:
-        """Remove streams with all entries and groups, so that any entry id can be written again."""
+    def empty(self, topics: Sequence[str], newest: str) -> None:
+        """Remove all entries of streams, so that any entry id can be written again.
+
+        Groups stay: each gets again what it had not acknowledged, and what comes after the entry id `newest`.
+        """
         ...
 
     def last_entry_id(self, topic: str) -> str:

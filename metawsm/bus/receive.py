@@ -113,6 +113,8 @@ class Receiver:
         if len(command_id) > _LONGEST_ID:
             raise Undecodable(f"the command's identity must be at most {_LONGEST_ID} characters")
         known = self.rows.find(db, command_id)
+        if known is None and self.rows.is_taken(db, command_id):
+            raise Undecodable(f"the identity {command_id} is that of an event")
         if known is not None:
             if read_command(known.text)[1] != body:
                 raise Undecodable(f"the identity {command_id} was used before with another payload")
@@ -130,7 +132,7 @@ class Receiver:
         if self.topics.command(spec.name) != delivery.topic:
             raise Undecodable(f"a {spec.event_type} does not belong on {delivery.topic}")
         version = members.get("event_version", spec.version)
-        if version != spec.version:
+        if type(version) is not int or version != spec.version:
             raise Undecodable(f"version {version!r} of {spec.event_type} is not known; known is {spec.version}")
         thread_id = _text(members, "thread_id") or (body.get("thread_id") if spec.loads else None)
         given = {name: text for name in _ATTRIBUTION if (text := _text(members, name)) is not None}

@@ -25,7 +25,7 @@ class Attribution:
     actor_name: str | None = fields.text("the actor's name", max_chars=128)
     correlation_id: str | None = fields.text("id of the conversation; default: the command's own id", max_chars=128)
     causation_id: str | None = fields.text("id of the message that led to this one", max_chars=128)
-    command_id: str | None = fields.text("idempotency key, as the header Idempotency-Key", max_chars=128)
+    command_id: str | None = fields.text("idempotency key, as the header Idempotency-Key", blank=False, max_chars=128)
 
 
 @frozen
@@ -65,6 +65,7 @@ class CommandSpec:
     `key(intake, message)` gives the id of the thread the command is about, inside the accepting transaction.
     `handle(work, message)` makes the facts, inside the handling transaction, and returns the answer's body.
     `check(message)` raises InvalidFields for faults that no field rule sees, before anything is stored.
+    `actor_fields` name the fields whose values stand for a missing actor_type and actor_name.
     `answer` names the one member of that body. `loads`: the thread must exist, and the body may carry an expectation.
     """
 
@@ -80,6 +81,7 @@ class CommandSpec:
     answer: str = "thread"
     loads: bool = True
     check: Callable[[Any], object] | None = None
+    actor_fields: tuple[str, str] | None = None
 
     @property
     def event_type(self) -> str:

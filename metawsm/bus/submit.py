@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping
 from typing import Any, Protocol
 
@@ -16,7 +17,7 @@ from metawsm.bus.specs import CommandSpec
 from metawsm.bus.work import Queued, Store, Tools
 from metawsm.domain.envelope import Actor, Envelope
 from metawsm.domain.errors import KeyReused
-from metawsm.messages.codec import command_json, to_json
+from metawsm.messages.codec import command_json
 from metawsm.messages.topics import Topics
 
 _HEAD_FIELDS = ("actor_type", "actor_name", "correlation_id", "causation_id", "command_id")
@@ -88,7 +89,7 @@ class Submitter:
         message, attribution = parts[:2]
         command_id = self.tools.new_id("fcmd")
         payload = {name: value for name, value in body.items() if name not in _HEAD_FIELDS and value is not None}
-        key = key or attribution.command_id
+        key = key if key is not None else attribution.command_id
         return Prepared(
             spec=spec,
             command_id=command_id,
@@ -100,7 +101,7 @@ class Submitter:
             causation_id=attribution.causation_id,
             scope=scope,
             key=key,
-            body_hash=_hash(body) if key else b"",
+            body_hash=_hash(body) if key is not None else b"",
             expected_sequence=expected_sequence(parts),
         )
 
@@ -163,6 +164,6 @@ class Submitter:
 
 
 def _hash(body: Mapping[str, Any]) -> bytes:
-    """Equal for equal JSON objects, whatever the order of members."""
-    ordered = {name: body[name] for name in sorted(body) if name != "command_id"}
-    return hashlib.sha256(to_json(ordered).encode("utf-8", "surrogatepass")).digest()
+    """Equal for equal JSON objects, whatever the order of members, at any depth."""
+    said = {name: value for name, value in body.items() if name != "command_id"}
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode("ascii")).digest()

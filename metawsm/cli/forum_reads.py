@@ -78,7 +78,7 @@ def list_threads(session: Session, **query: Any) -> None:
 @click.argument("words", nargs=-1)
 @reading(option("--query", "Words to look for; may also stand as arguments."), *FILTERS, *VIEWER, *PAGE)
 def search(session: Session, words: tuple[str, ...], **query: Any) -> None:
-    """Search titles and posts, the best match first.
+    """Search titles and posts, the newest match first.
 
     \b
     metawsm.pyz forum search flaky test
@@ -144,7 +144,7 @@ def stats(session: Session, **query: Any) -> None:
     _more(answer)
 
 
-SNIPPET = Column("MATCH", key("snippet"), drop=3)
+SNIPPET = Column("MATCH", lambda row: row.get("match", {}).get("snippet", ""), drop=3)
 
 
 def _threads(session: Session, path: str, query: Mapping[str, Any], empty: str, extra: tuple[Column, ...] = ()) -> None:

@@ -40,11 +40,11 @@ def watch(session: Session, cursor: int | None, once: bool, **query: Any) -> Non
 
 
 def _stored(session: Session, cursor: int, query: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    """Every event after the cursor that is there now."""
+    """Every event after the cursor that is there now. A short page is not the end: only a cursor that stays is."""
     while True:
         page = session.get("/forum/events", {**query, "cursor": cursor, "limit": PAGE})
         yield from page["events"]
-        if page["next_cursor"] == cursor or len(page["events"]) < PAGE:
+        if page["next_cursor"] == cursor:
             return
         cursor = page["next_cursor"]
 

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from metawsm.cli.output import note
+from metawsm.client.address import parse_address
 from metawsm.client.http import Client
 from metawsm.client.token import find_token
 
@@ -29,6 +30,9 @@ class Session:
         found = find_token(os.environ, os.getcwd())
         for text in found.notes:
             note(f"note: {text}")
+        if found.token and not found.named and not parse_address(self.server).is_loopback:
+            note(f"note: the token of {found.source} is not sent to {self.server}; name one in METAWSM_TOKEN_FILE")
+            return Client(self.server, None)
         return Client(self.server, found.token)
 
     def get(self, path: str, query: Mapping[str, object] | None = None) -> dict[str, Any]:

@@ -24,6 +24,13 @@ class Address(NamedTuple):
         return f"{host}:{self.port}"
 
     @property
+    def is_loopback(self) -> bool:
+        """Whether it can only be this machine."""
+        octets = self.host.split(".")
+        loopback = len(octets) == 4 and octets[0] == "127" and all(o.isascii() and o.isdigit() for o in octets)
+        return loopback or self.host in ("localhost", "::1")
+
+    @property
     def url(self) -> str:
         """The address as people write it."""
         return f"{'https' if self.secure else 'http'}://{self.authority}{self.base}"

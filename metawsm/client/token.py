@@ -11,11 +11,15 @@ LARGEST = 4096
 
 
 class Found(NamedTuple):
-    """A token and where it is from; `token` None when there is none. `notes` say what was passed over and why."""
+    """A token and where it is from; `token` None when there is none. `notes` say what was passed over and why.
+
+    `named`: the environment said which one; else it was found on the way up and is for this machine's daemon.
+    """
 
     token: str | None
     source: str
     notes: tuple[str, ...] = ()
+    named: bool = False
 
 
 def find_token(env: Mapping[str, str], directory: str) -> Found:
@@ -24,13 +28,13 @@ def find_token(env: Mapping[str, str], directory: str) -> Found:
     A file counts only if it is a regular one that belongs to me or to root and holds one printable line.
     """
     if env.get("METAWSM_TOKEN"):
-        return Found(env["METAWSM_TOKEN"].strip(), "METAWSM_TOKEN")
+        return Found(env["METAWSM_TOKEN"].strip(), "METAWSM_TOKEN", named=True)
     named = env.get("METAWSM_TOKEN_FILE")
     notes: list[str] = []
     for path in [named] if named else _candidates(directory):
         token, fault = _read(path)
         if token is not None:
-            return Found(token, path, tuple(notes))
+            return Found(token, path, tuple(notes), named is not None)
         if fault != "there is no such file" or named:
             notes.append(f"token file {path} is ignored: {fault}")
     return Found(None, "", tuple(notes))

@@ -54,6 +54,7 @@ SPEC = CommandSpec(
     key=existing_thread,
     handle=handle,
     answer="seen",
+    actor_fields=("viewer_type", "viewer_id"),
     verb=Verb(
         "seen",
         "Remember up to where a viewer has seen a thread.",

@@ -12,7 +12,7 @@ from metawsm.bus.intake import Intake
 from metawsm.bus.specs import CommandSpec, Flag, Verb
 from metawsm.bus.work import Work
 from metawsm.domain import actions
-from metawsm.domain.errors import InvalidFields
+from metawsm.domain.errors import InvalidFields, StaleSequence
 from metawsm.domain.signals import CONTROL_TYPES, STATUSES, check_signal
 
 
@@ -58,6 +58,10 @@ def handle(work: Work, message: Signal) -> Mapping[str, Any]:
 
 def _opened(work: Work, message: Signal, signal: Mapping[str, Any]) -> Any:
     actions.check_first_signal(work.actor, signal)
+    if work.expected_sequence:
+        raise StaleSequence(
+            f"thread {work.command.thread_id} has no events yet, but {work.expected_sequence} is expected"
+        )
     return work.record(None, [actions.open_control_thread(message.run_id, message.agent_name)])
 
 

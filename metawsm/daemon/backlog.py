@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import islice
 
+from metawsm.bus.paging import portion
 from metawsm.bus.work import Queued
 
 MEMORY_LIMIT = 4096  # rows; more wait in the table only
+MEMORY_CHARS = 16 * 1024 * 1024  # of their texts
+PORTION = 64  # rows read from the table at once: a row may have 400 kB
 LAST = 2**62
 
 Load = Callable[[str, int, int, int], list[Queued]]  # status, after id, up to id, limit
@@ -19,6 +23,7 @@ class Backlog:
     def __init__(self, load: Load) -> None:
         self._load = load
         self._memory: deque[Queued] = deque()
+        self._chars = 0
         self._after: int | None = 0  # reading the table from here; None = memory is complete
         self._sent_after = 0
         self._sent_upto = 0
@@ -28,12 +33,14 @@ class Backlog:
         if self._after is not None:
             return  # the table has them, and is read to its end
         self._memory.extend(rows)
-        if len(self._memory) > MEMORY_LIMIT:
+        self._chars += sum(len(row.text) for row in rows)
+        if len(self._memory) > MEMORY_LIMIT or self._chars > MEMORY_CHARS:
             self.reread()
 
     def reread(self) -> None:
         """Forget memory and read every pending row from the table."""
         self._memory.clear()
+        self._chars = 0
         self._after = 0
 
     def repeat_sent(self, upto: int) -> None:
@@ -49,7 +56,7 @@ class Backlog:
     def take(self, limit: int, max_bytes: int) -> list[Queued]:
         """The next rows to publish, oldest first."""
         if self._sent_upto:
-            rows = _bounded(self._load("sent", self._sent_after, self._sent_upto, limit), max_bytes)
+            rows = self._read("sent", self._sent_after, self._sent_upto, limit, max_bytes)
             if rows:
                 self._sent_after = rows[-1].row_id
                 return rows
@@ -64,25 +71,27 @@ class Backlog:
         return self._after is not None
 
     def _from_table(self, limit: int, max_bytes: int) -> list[Queued]:
-        rows = _bounded(self._load("pending", self._after or 0, LAST, limit), max_bytes)
+        rows = self._read("pending", self._after or 0, LAST, limit, max_bytes)
         self._after = rows[-1].row_id if rows else None
         return rows
 
+    def _read(self, status: str, after: int, upto: int, limit: int, max_bytes: int) -> list[Queued]:
+        return list(portion(islice(self._stored(status, after, upto), limit), _size, max_bytes))
+
+    def _stored(self, status: str, after: int, upto: int) -> Iterator[Queued]:
+        """The rows of a status between two ids, read as they are asked for."""
+        full = True
+        while full and (rows := self._load(status, after, upto, PORTION)):
+            yield from rows
+            after, full = rows[-1].row_id, len(rows) == PORTION
+
     def _from_memory(self, limit: int, max_bytes: int) -> list[Queued]:
-        rows: list[Queued] = []
-        size = 0
-        while self._memory and len(rows) < limit and size < max_bytes:
-            row = self._memory.popleft()
-            size += len(row.text)
-            rows.append(row)
+        rows = list(portion(islice(self._memory, limit), _size, max_bytes))
+        for row in rows:
+            self._memory.popleft()
+            self._chars -= _size(row)
         return rows
 
 
-def _bounded(rows: list[Queued], max_bytes: int) -> list[Queued]:
-    """The first rows up to about so many bytes, at least one."""
-    size = 0
-    for count, row in enumerate(rows):
-        if size >= max_bytes:
-            return rows[:count]
-        size += len(row.text)
-    return rows
+def _size(row: Queued) -> int:
+    return len(row.text)

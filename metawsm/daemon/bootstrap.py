@@ -48,6 +48,7 @@ from metawsm.storage.readers import Readers
 from metawsm.storage.reads import save_seen
 from metawsm.storage.rebuild import make_projector
 
+TAIL_EVENTS, TAIL_CHARS = 500, 1024 * 1024  # handed to live readers at once: the log is read on the hub
 log = logging.getLogger("metawsm.relay")
 
 
@@ -114,6 +115,7 @@ class _Builder:
         self.store = ForumStore(EventLog(self.topics), save_seen)
         self.tools = Tools(now, new_id, self.policy.forum.sla.escalation_minutes)
         self.waiting = Waiting()
+        self.telling = False
         self.fresh = Fresh()
         self.commands_group = [
             Subscription(self.topics.command(spec.name), self.policy.forum.redis.group) for spec in self.catalogue.specs
@@ -172,10 +174,19 @@ class _Builder:
         self._tell_listeners()
 
     def _tell_listeners(self) -> None:
+        """Hand out a portion; what is left, or cannot be read now, is told later: nobody else would tell of it."""
+        pause = 0.0
         try:
             self.tail.advance(self.waiting.projected)
-        except Unavailable:  # the log cannot be read now; nobody else would tell them of these events
-            gevent.spawn_later(0.5, self._tell_listeners)
+        except Unavailable:
+            pause = 0.5
+        if self.tail.head < self.waiting.projected and not self.telling:
+            self.telling = True
+            gevent.spawn_later(pause, self._tell_again)
+
+    def _tell_again(self) -> None:
+        self.telling = False
+        self._tell_listeners()
 
     def _look_again(self) -> None:
         """A commit's fate is not known: whatever it stored is found in the tables."""
@@ -262,8 +273,8 @@ class _Builder:
         if any(each.topic == self.topics.feed for each in created) or int(last) < self.readers.query(self._published):
             refill.begin()
 
-    def _empty(self, topics: Sequence[str]) -> None:
-        self.redis.transport.empty(topics)
+    def _empty(self, topics: Sequence[str], newest: str) -> None:
+        self.redis.transport.empty(topics, newest)
         self._prepare()
 
     def _published(self, db: Db) -> int:
@@ -297,7 +308,8 @@ class _Builder:
         return self.readers.query(lambda db: log_reads.to_publish(db, self.topics, after, limit))
 
     def _tail_events(self, after: int, upto: int) -> list[TailEvent]:
-        return [TailEvent(*row) for row in self.readers.query(lambda db: log_reads.wire_range(db, after, upto))]
+        portion = (after, upto, TAIL_EVENTS, TAIL_CHARS)
+        return [TailEvent(*row) for row in self.readers.query(lambda db: log_reads.matching(db, *portion, {})[0])]
 
 
 def _translated(error: Exception, database: str) -> MetawsmError | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
@@ -21,13 +22,17 @@ from metawsm.daemon.supervisor import Supervisor
 from metawsm.daemon.tail import Tail
 from metawsm.domain.errors import Unavailable
 from metawsm.policy import Policy
+from metawsm.storage import log_reads, meta
 from metawsm.storage.dead_letters import DeadLetterTable
-from metawsm.storage.group_writer import GroupWriter
+from metawsm.storage.group_writer import GroupWriter, WriterStats
+from metawsm.storage.maintenance import ALARM_PAGES, free_disk
 from metawsm.storage.outbox import Outbox
 from metawsm.storage.readers import Readers
 from metawsm.streams.transport import RedisTransport
 
 LAG_LIMIT = 1000  # events the projections may be behind before health says degraded
+LOW_DISK = 64 << 20  # bytes; below it health says attention
+log = logging.getLogger("metawsm.health")
 
 
 @define(eq=False)
@@ -57,16 +62,16 @@ class Facts:
         """GET /health: `ok`, `attention` (200) or `degraded` (503)."""
         request.only()
         components = self._components()
-        bus = self._bus()
-        states = [part["status"] for part in components.values()]
+        outbox = self._guarded(self._outbox)
+        states = [part.get("status", "ok") for part in (*components.values(), outbox)]
         status = "degraded" if "degraded" in states else "attention" if "attention" in states else "ok"
         body = {
             "status": status,
             "started_at": self.started_at,
             "now": self.now(),
             "worker": self._worker(),
-            "outbox": self._outbox(),
-            "forum_bus": bus,
+            "outbox": outbox,
+            "forum_bus": self._bus(),
             "components": components,
         }
         return Answer(503 if status == "degraded" else 200, body)
@@ -76,7 +81,7 @@ class Facts:
         query = read(request, DEBUG.parameters)
         limit = query["limit"]
         rows = self.readers.slow(lambda db: self.debug_rows(db, query, limit))
-        shown = {"generated_at": self.now(), "outbox": self._outbox(), **rows, "bus": self._bus_details()}
+        shown = {"generated_at": self.now(), "outbox": self._guarded(self._outbox), **rows, "bus": self._bus_details()}
         return Answer(200, {"debug": shown})
 
     def livez(self, _: Request) -> Answer:
@@ -94,7 +99,7 @@ class Facts:
             "database": self._guarded(self._database),
             "redis": self._redis(),
             "commands": {"status": "ok", "handled": self.lanes.handled, "in_flight": self.lanes.in_flight},
-            "projections": self._projections(),
+            "projections": self._guarded(self._projections),
             "dead_letters": self._guarded(self._dead_letters),
             "loops": {"status": "degraded" if broken else "ok"} | ({"broken": broken} if broken else {}),
             "http": {"status": "ok", "connections": self.open_connections(), "streams": self.open_streams()},
@@ -105,11 +110,31 @@ class Facts:
             return look()
         except Unavailable as error:
             return {"status": "degraded", "error": error.message}
+        except Exception:  # health has to name the other parts all the same
+            log.exception("a part of health cannot be told")
+            return {"status": "degraded", "error": "cannot be told; the daemon's log says why"}
 
     def _database(self) -> dict[str, Any]:
         self.readers.query(lambda db: list(db.execute("SELECT 1")))
         stats = self.writer.stats()
-        return {"status": "ok", "writer": asdict(stats)}
+        free = free_disk(self.writer.database)
+        shown = {"writer": asdict(stats), "free_disk_bytes": free}
+        if stats.locked or stats.newest_lost:
+            return {"status": "degraded", "error": self._unwritable(stats), **shown}
+        if stats.wal_pages >= ALARM_PAGES:
+            told = "the write-ahead log does not get shorter: a program reads without end"
+            return {"status": "attention", "error": told, **shown}
+        if free < LOW_DISK:
+            return {"status": "attention", "error": "the disk of the database is nearly full", **shown}
+        return {"status": "ok", **shown}
+
+    def _unwritable(self, stats: WriterStats) -> str:
+        """Why nothing can be stored. Where nobody else tries, this does, so that the fault is not told for ever."""
+        if not stats.queued:
+            self.writer.enqueue(meta.touch, lambda _: None)
+        if stats.locked:
+            return "another process holds the lock of the database"
+        return "the newest changes could not be stored; the answers to their requests say why"
 
     def _redis(self) -> dict[str, Any]:
         shown: dict[str, Any] = {"kind": self.redis.choice.kind.value, "reason": self.redis.choice.reason}
@@ -122,12 +147,20 @@ class Facts:
                 "refused": dict(self.relay.refused),
                 **shown,
             }
+        if sick := getattr(self.redis.transport, "sick_topics", None):
+            return {"status": "degraded", "error": "streams cannot be read", "sick": dict(sick), **shown}
+        if self.redis.behind:
+            told = "groups of other programs are far behind; they lose what is older than the retention"
+            return {"status": "attention", "error": told, "foreign_groups": list(self.redis.behind), **shown}
         return {"status": "ok", **shown}
 
     def _projections(self) -> dict[str, Any]:
         shown: dict[str, Any] = {"status": "ok", "applied_sequence": self.tail.head}
         if self.projections.fault is not None:
             return shown | {"status": "degraded", "error": self.projections.fault}
+        behind = self.readers.query(log_reads.head) - self.tail.head
+        if behind > LAG_LIMIT:
+            return shown | {"status": "degraded", "error": f"the read models are {behind} events behind"}
         return shown
 
     def _dead_letters(self) -> dict[str, Any]:

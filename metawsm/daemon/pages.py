@@ -10,6 +10,7 @@ from metawsm.api.exchange import Answer, Request
 from metawsm.api.openapi import openapi
 from metawsm.bus.catalogue import Catalogue
 from metawsm.daemon.facts import Facts
+from metawsm.domain.errors import InvalidFields
 from metawsm.messages.topics import Topics
 
 
@@ -30,6 +31,10 @@ def pages(catalogue: Catalogue, topics: Topics, facts: Facts, rebuild: RebuildPo
     open_api, async_api = openapi(catalogue), asyncapi(catalogue, topics)
 
     def begin(request: Request) -> Answer:
+        if unknown := request.json_object():
+            raise InvalidFields(
+                f"faulty field(s): {', '.join(unknown)}", fields={name: ["is not known"] for name in unknown}
+            )
         rebuild.begin()
         return Answer(202, {"rebuild": rebuild.facts()})
 

@@ -8,6 +8,7 @@ import socket
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import gevent
 
@@ -66,7 +67,7 @@ class NoTransport:
         """Not possible."""
         raise Unavailable(self._reason)
 
-    def empty(self, topics: Sequence[str]) -> None:
+    def empty(self, topics: Sequence[str], newest: str) -> None:
         """Not possible."""
         raise Unavailable(self._reason)
 
@@ -92,8 +93,9 @@ class RedisSide:
             else RedisTransport(self.url, redis.consumer, self.recreated)
         )
         owner = Owner(identity.database_id, str(database.resolve()), instance_id, socket.gethostname(), os.getpid())
-        self._lease = Lease(self.url, redis.stream, owner) if self.url else None
+        self._lease = Lease(self.url, owner) if self.url else None
         self._held = False
+        self.behind: tuple[dict[str, Any], ...] = ()  # groups of other programs, as health shows them
         log.info("Redis: %s", self.choice.reason)
 
     def prepare(self) -> None:

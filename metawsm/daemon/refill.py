@@ -19,8 +19,8 @@ class Refill:
     """Publishes the window chunk by chunk, in sequence order, between the relay's own round trips.
 
     `start()` gives the sequence before the window and `published()` the newest one that had been published;
-    `load(after, limit)` the events behind a sequence; `messages` makes publications of one; `empty(topics)` makes
-    streams empty. While it is active, the relay keeps newer events back: their ids would bar the older ones. A stream
+    `load(after, limit)` the events behind a sequence; `messages` makes publications of one; `empty(topics, newest)`
+    makes streams empty. While it is active, the relay keeps newer events back: their ids would bar the older ones. A stream
     that got newer entries all the same is emptied, and the window is published again.
     """
 
@@ -32,7 +32,7 @@ class Refill:
         published: Callable[[], int],
         load: Callable[[int, int], list[Queued]],
         messages: Callable[[Queued], list[Publication]],
-        empty: Callable[[Sequence[str]], None],
+        empty: Callable[[Sequence[str], str], None],
     ) -> None:
         self._transport = transport
         self._feed = feed
@@ -92,7 +92,7 @@ class Refill:
         if self._restarts > MOST_RESTARTS:
             raise Unavailable(f"somebody else keeps adding entries to {', '.join(sorted(barred))}")
         log.warning("%s lost old events and has newer ones; it is filled anew", ", ".join(sorted(barred)))
-        self._empty(sorted(barred))
+        self._empty(sorted(barred), f"{self._published()}-0")
         self._probing = False
         self._after = self._start()
 

@@ -9,6 +9,7 @@ from typing import Protocol
 from attrs import frozen
 
 RING = 10_000  # events kept in memory
+RING_CHARS = 32 * 1024 * 1024  # of their texts
 
 
 @frozen
@@ -31,11 +32,15 @@ class Listener(Protocol):
 
 
 class Tail:
-    """A ring of the newest events and the listeners who hear of each batch. `load(after, upto)` reads the log."""
+    """A ring of the newest events and the listeners who hear of each batch.
+
+    `load(after, upto)` reads the log: the first portion of the events there, at least one if there is any.
+    """
 
     def __init__(self, load: Callable[[int, int], list[TailEvent]], head: int) -> None:
         self._load = load
-        self._ring: deque[TailEvent] = deque(maxlen=RING)
+        self._ring: deque[TailEvent] = deque()
+        self._chars = 0
         self._listeners: list[Listener] = []
         self.head = head
 
@@ -45,17 +50,25 @@ class Tail:
         return lambda: self._listeners.remove(listener)
 
     def advance(self, sequence: int) -> None:
-        """The projections have reached `sequence`: hand out what is new."""
+        """The projections have reached `sequence`: hand out a portion of what is new. `head` says how far that was."""
         if sequence <= self.head:
             return
-        if self._listeners:
-            events = self._load(self.head, sequence)
-            self._ring.extend(events)
-            for listener in list(self._listeners):
-                listener(events)
-        else:
+        if not self._listeners:
             self._ring.clear()  # nobody listens; a hole would not be seen later
-        self.head = sequence
+            self._chars = 0
+            self.head = sequence
+            return
+        events = self._load(self.head, sequence)
+        self._keep(events)
+        for listener in list(self._listeners):
+            listener(events)
+        self.head = events[-1].sequence if events else sequence
+
+    def _keep(self, events: Sequence[TailEvent]) -> None:
+        self._ring.extend(events)
+        self._chars += sum(len(event.text) for event in events)
+        while len(self._ring) > RING or self._chars > RING_CHARS:
+            self._chars -= len(self._ring.popleft().text)
 
     def since(self, sequence: int) -> list[TailEvent] | None:
         """Every event after `sequence` up to the head, or None when the ring does not reach back that far."""

@@ -16,11 +16,15 @@ from metawsm.domain.errors import Unavailable
 from metawsm.domain.events import ALL as FACTS
 from metawsm.schedules import ALL
 from metawsm.storage.idempotency import IdempotencyKeys
+from metawsm.streams.inspection import GroupInfo
 from metawsm.streams.transport import RedisTransport
 
 CHUNK = 200  # rows per bounded job
 CLAIM_SECONDS = 2.0  # a command that was delivered this long ago and is still not done is looked after
 RECOUNT_SECONDS = 5.0
+GROUPS_SECONDS = 5.0
+FOREIGN_LAG = 1000  # entries a group of another program may be behind before health names it
+FOREIGN_IDLE_SECONDS = 60.0  # or for so long nobody may have read what waits for it
 log = logging.getLogger("metawsm.ticker")
 
 
@@ -30,8 +34,12 @@ class Ticker:
     def __init__(self, core: Core) -> None:
         self._core = core
         self._tools = _clockwork(core)
-        self._specs = (*ALL, ScheduleSpec("recount", RECOUNT_SECONDS, lambda _: self._recount()))
-        self._due = {spec.name: time.monotonic() + spec.seconds for spec in ALL} | {"recount": 0.0}
+        own = (
+            ScheduleSpec("recount", RECOUNT_SECONDS, lambda _: self._recount()),
+            ScheduleSpec("foreign_groups", GROUPS_SECONDS, lambda _: _look_at_groups(core)),
+        )
+        self._specs = (*ALL, *own)
+        self._due = {spec.name: time.monotonic() + spec.seconds for spec in self._specs} | {"recount": 0.0}
 
     def run(self) -> None:
         """The loop; ends only by being killed."""
@@ -97,6 +105,33 @@ def _lags(core: Core) -> list[CommandLag]:
         return []
     infos = transport.inspect([s for s in core.subscriptions if s.topic != core.topics.feed])
     return [CommandLag(info.consumer_group_lag, info.consumer_group_pending) for info in infos]
+
+
+def _look_at_groups(core: Core) -> None:
+    """Health names the groups of other programs that are far behind."""
+    transport = core.redis.transport
+    if not isinstance(transport, RedisTransport) or not core.relay.connected:
+        return
+    own = core.policy.forum.redis.group
+    found = [group for topic in _every_topic(core) for group in transport.foreign_groups(topic, own)]
+    core.redis.behind = tuple(
+        {"topic": group.topic, "group": group.name, "lag": group.lag, "pending": group.pending}
+        for group in found
+        if _is_behind(group)
+    )
+
+
+def _is_behind(group: GroupInfo) -> bool:
+    if group.lag is None and group.overtaken:  # what it had not read has been trimmed
+        return True
+    waiting = (1 if group.lag is None else group.lag) + group.pending
+    unread = group.idle_seconds is None or group.idle_seconds > FOREIGN_IDLE_SECONDS
+    return waiting > FOREIGN_LAG or (unread and waiting > 0)
+
+
+def _every_topic(core: Core) -> list[str]:
+    facts = [core.topics.event(fact.TYPE) for fact in FACTS]
+    return list(dict.fromkeys([*(each.topic for each in core.subscriptions), core.topics.feed, *facts]))
 
 
 def _trim(core: Core, retention: Retention) -> None:

@@ -8,7 +8,7 @@ from attrs import asdict
 
 from metawsm.api.access import Access
 from metawsm.api.app import Application, server_error_body
-from metawsm.api.feed import Feed, Filter
+from metawsm.api.feed import FRAME_CHARS, Feed, Filter
 from metawsm.api.http_server import HttpServer
 from metawsm.api.queries import Queries
 from metawsm.api.writes import Writes
@@ -26,7 +26,7 @@ def http_server(core: Core, token: str, started_at: str, supervisor: Supervisor,
     """The server, not yet started; the stream's broadcaster joins the supervisor's loops."""
     policy = core.policy
     access = Access(token, policy.auth.loopback)
-    feed = Feed(core.tail, _load(core), access, now, core.identity.epoch)
+    feed = Feed(core.tail, _load(core), lambda: core.readers.query(log_reads.head), access, now, core.identity.epoch)
     supervisor.start("broadcaster", feed.run)
     models = read_models(policy.forum.sla.escalation_minutes, core.outbox)
     queries = Queries(models, core.readers.query)
@@ -67,7 +67,8 @@ def _facts(core: Core, started_at: str, supervisor: Supervisor, feed: Feed, hold
 def _load(core: Core) -> Any:
     def load(after: int, limit: int, wants: Filter) -> tuple[list[TailEvent], int]:
         named = {name: value for name, value in asdict(wants).items() if value is not None}
-        rows, examined = core.readers.query(lambda db: log_reads.matching(db, after, core.tail.head, limit, named))
+        page = (after, core.tail.head, limit, FRAME_CHARS)
+        rows, examined = core.readers.query(lambda db: log_reads.matching(db, *page, named))
         return [TailEvent(*row) for row in rows], examined
 
     return load

@@ -35,7 +35,7 @@ def check_signal(payload: Mapping[str, Any], run_id: str, agent_name: str) -> di
 
 def _check_head(signal: Mapping[str, Any], run_id: str, agent_name: str, faults: dict[str, list[str]]) -> None:
     version = signal["schema_version"]
-    if version != 1 or isinstance(version, bool):
+    if type(version) is not int or version != 1:
         faults["payload.schema_version"] = ["must be 1"]
     if signal.get("control_type") not in CONTROL_TYPES:
         faults["payload.control_type"] = [f"must be one of: {', '.join(CONTROL_TYPES)}"]

@@ -26,7 +26,7 @@ from metawsm.domain.states import RESPONDERS
 class Thread:
     """A thread after its event `last_event_sequence`.
 
-    `asker_last`: the asker spoke last (or asked anew by entering `new` or `waiting_human`).
+    `asker_last`: the asker spoke last; only posts and signals change it.
     `waiting_since`: start of the SLA clock while somebody has to answer, else None (contract, section 8).
     `open_requests`: post ids of unanswered guidance requests, oldest first; None where it is no control thread.
     """
@@ -147,21 +147,25 @@ def _spoken(thread: Thread, head: Envelope, fact: PostAdded) -> dict[str, Any]:
     if fact.kind == "answer":
         return _answered(thread, fact.answers)
     if thread.is_responder(head.actor):
-        return _clock(thread, None, asker_last=False)
-    if thread.asker_last or thread.state == "closed":
-        return {"asker_last": True}
-    return _clock(thread, head.occurred_at, asker_last=True)
+        return {"asker_last": False} | _clock(thread, None)
+    return _asked(thread, head.occurred_at)
 
 
 def _signalled(thread: Thread, head: Envelope, fact: ControlSignal) -> dict[str, Any]:
     kind = fact.signal.get("control_type")
     if kind == "guidance_request":
         requests = (*(thread.open_requests or ()), fact.post_id)
-        clock = {} if thread.open_requests else _clock(thread, head.occurred_at, asker_last=True)
-        return {"open_requests": requests} | clock
+        return {"open_requests": requests} | _asked(thread, head.occurred_at)
     if kind == "guidance_answer":
         return _answered(thread, fact.answers)
     return {}
+
+
+def _asked(thread: Thread, at: str) -> dict[str, Any]:
+    """The asker's first words after a responder's start the clock; further ones leave it alone."""
+    if thread.asker_last and thread.waiting_since:
+        return {}
+    return {"asker_last": True} | _clock(thread, at)
 
 
 def _answered(thread: Thread, request: str | None) -> dict[str, Any]:
@@ -170,19 +174,16 @@ def _answered(thread: Thread, request: str | None) -> dict[str, Any]:
     if remaining:
         return {"open_requests": remaining}
     requests = None if thread.open_requests is None else remaining
-    return {"open_requests": requests} | _clock(thread, None, asker_last=False)
+    return {"open_requests": requests, "asker_last": False} | _clock(thread, None)
 
 
 def _entered(thread: Thread, state: str, at: str) -> dict[str, Any]:
+    """A state says who has to act: `new` and `waiting_human` wait anyway, `answered` and `closed` for nobody."""
+    waits = state in ("new", "waiting_human") or (thread.asker_last and state not in ("answered", "closed"))
     change: dict[str, Any] = {"state": state, "closed_at": at if state == "closed" else None}
-    if state in ("new", "waiting_human"):
-        return change | _clock(thread, at, asker_last=True)
-    if state == "answered":
-        return change | _clock(thread, None, asker_last=False)
-    waits = state != "closed" and thread.asker_last
-    return change | _clock(thread, at if waits else None, asker_last=thread.asker_last)
+    return change | _clock(thread, at if waits else None)
 
 
-def _clock(thread: Thread, since: str | None, asker_last: bool) -> dict[str, Any]:
+def _clock(thread: Thread, since: str | None) -> dict[str, Any]:
     level = thread.escalation_level if since == thread.waiting_since else 0
-    return {"waiting_since": since, "asker_last": asker_last, "escalation_level": level}
+    return {"waiting_since": since, "escalation_level": level}

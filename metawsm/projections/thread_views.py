@@ -233,7 +233,7 @@ def _waiting(filters: Filters, places: tuple[int, ...], of: tuple[int, ...], aft
         since, thread = place or ("", 0)
         return db.execute(sql, values | {"since": since, "id": thread})
 
-    return Stretch(walk)
+    return Stretch(walk, by=str)
 
 
 @attrs.frozen

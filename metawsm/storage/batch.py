@@ -37,6 +37,7 @@ class Counters:
     failed_jobs: int = 0
     repeated: int = 0
     lost_batches: int = 0
+    newest_lost: bool = False
     commit_seconds: float = 0.0
     last_commit_seconds: float = 0.0
 
@@ -61,6 +62,7 @@ class Committer:
         self._batch_seconds = batch_seconds
         self._clock = clock
         self._may_commit = False
+        self._changes = 0
         connection.set_commit_hook(self._veto)
 
     def _veto(self) -> bool:
@@ -88,6 +90,8 @@ class Committer:
             return None
         except apsw.Error as error:
             return self._fail(len(tasks), error)
+        if self.counters.newest_lost:
+            self._changes = self.connection.total_changes()
         try:
             return self._stored(tasks)
         finally:
@@ -204,6 +208,7 @@ class Committer:
 
     def _fail(self, count: int, error: BaseException | None, *, unknown: bool = False) -> Sequence[Outcome]:
         self.counters.lost_batches += 1
+        self.counters.newest_lost = True
         outcomes = [Outcome(error=self._batch_error(error, unknown)) for _ in range(count)]
         self._count(outcomes)
         return outcomes
@@ -226,5 +231,8 @@ class Committer:
         counters.failed_jobs += sum(outcome.error is not None for outcome in outcomes)
         if seconds is not None:
             counters.batches += 1
+            # A batch that changed nothing is no sign that changes can be stored.
+            if counters.newest_lost and self.connection.total_changes() != self._changes:
+                counters.newest_lost = False
             counters.commit_seconds += seconds
             counters.last_commit_seconds = seconds

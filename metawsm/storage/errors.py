@@ -16,7 +16,7 @@ _ADVICE: dict[type[apsw.Error], str] = {
     apsw.FullError: "database {database} cannot grow, the disk is full; free some space",
     apsw.IOError: "database {database} cannot be read or written ({error}); check the disk and the space on it",
     apsw.ReadOnlyError: "database {database} is read-only ({error}); make the file and its folder writable",
-    apsw.CantOpenError: "database {database} cannot be opened ({error}); check that file and folder exist and are writable",
+    apsw.CantOpenError: "database {database} cannot be opened ({error}); file and folder must exist and be writable",
     apsw.PermissionsError: "database {database} may not be used by this user ({error}); check the owner and the mode",
     apsw.CorruptError: "database {database} is damaged ({error}); stop the daemon and restore a backup",
     apsw.NotADBError: "database {database} is not a SQLite database; name another file or restore a backup",

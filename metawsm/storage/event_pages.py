@@ -7,14 +7,17 @@ from collections.abc import Mapping
 from typing import Any
 
 from metawsm.bus import cursors
+from metawsm.bus.paging import portion
 from metawsm.bus.ports import Db, Row
 from metawsm.bus.reading import Viewer, shown
 from metawsm.domain.errors import NotFound
-from metawsm.messages.codec import EVENT_COLUMNS
+from metawsm.messages.codec import EVENT_COLUMNS, to_json
 from metawsm.projections import thread_views
 
 # Rows looked at for one page: where filters meet that share no index, a page may end here.
 SCAN_LIMIT = 2000
+# UTF-8 of what makes a page long; beyond, it ends short, with at least one row.
+PAGE_BYTES = 4 * 1024 * 1024
 _HEAD_MEMBERS = tuple(name.strip() for name in EVENT_COLUMNS.split(","))[1:-1]
 _INDEXED = ("thread_id", "run_id", "ticket")
 _LAST = "SELECT max(sequence) FROM forum_events"
@@ -25,6 +28,8 @@ FROM forum_posts WHERE thread_id = ? AND sequence < ? ORDER BY sequence DESC LIM
 _EVENTS = f"""
 SELECT {EVENT_COLUMNS} FROM forum_events WHERE thread_id = ? AND sequence < ? ORDER BY sequence DESC LIMIT ?
 """
+_OLDER = "SELECT 1 FROM forum_posts WHERE thread_id = ? AND sequence < ? LIMIT 1"
+_HEAD_SIZE = 400  # bytes of a post or an event beside its texts
 _END = 2**62
 
 
@@ -41,14 +46,29 @@ def events_page(db: Db, filters: Mapping[str, str | None], cursor: str | int | N
     """
     after = cursors.sequence(cursor)
     wanted = {name: value for name in _INDEXED if (value := filters.get(name)) is not None}
-    rows = list(db.execute(_page_sql(next(iter(wanted), None)), {"after": after, **_window(wanted, limit)} | wanted))
-    column = {name: 1 + _HEAD_MEMBERS.index(name) for name in wanted}
-    found = [row for row in rows if all(row[column[name]] == value for name, value in wanted.items())]
-    return {"events": [event_object(row) for row in found[:limit]], "next_cursor": _next(db, after, rows, found, limit)}
+    rows = limit + 1 if len(wanted) < 2 else SCAN_LIMIT
+    scanned = db.execute(_page_sql(next(iter(wanted), None)), {"after": after, "rows": rows} | wanted)
+    column = {1 + _HEAD_MEMBERS.index(name): value for name, value in wanted.items()}
+    found: list[Row] = []
+    looked = size = 0
+    for row in scanned:
+        looked += 1
+        if all(row[place] == value for place, value in column.items()):
+            if len(found) == limit or size >= PAGE_BYTES:
+                return _events(found, after)
+            found.append(row)
+            size += _wire_size(row[-1])
+        after = row[0]
+    return _events(found, after if looked == rows else max(after, _head(db)))
 
 
-def _window(wanted: Mapping[str, str], limit: int) -> dict[str, int]:
-    return {"rows": limit + 1 if len(wanted) < 2 else SCAN_LIMIT}
+def _events(found: list[Row], cursor: int) -> dict[str, Any]:
+    return {"events": [event_object(row) for row in found], "next_cursor": cursor}
+
+
+def _wire_size(payload: str) -> int:
+    """About the bytes of an event: its payload as an object, and as text with quotes and backslashes escaped."""
+    return 2 * len(payload.encode()) + payload.count('"') + payload.count("\\") + _HEAD_SIZE
 
 
 def _page_sql(index: str | None) -> str:
@@ -56,13 +76,8 @@ def _page_sql(index: str | None) -> str:
     return f"SELECT {EVENT_COLUMNS} FROM forum_events WHERE {has}sequence > :after ORDER BY sequence LIMIT :rows"
 
 
-def _next(db: Db, after: int, rows: list[Row], found: list[Row], limit: int) -> int:
-    if len(found) > limit:
-        return int(found[limit - 1][0])
-    if len(rows) >= SCAN_LIMIT:
-        return int(rows[-1][0])
-    head = next((row[0] for row in db.execute(_LAST)), None) or 0
-    return max(after, int(head))
+def _head(db: Db) -> int:
+    return int(next((row[0] for row in db.execute(_LAST)), None) or 0)
 
 
 def thread_detail(
@@ -76,20 +91,26 @@ def thread_detail(
 ) -> dict[str, Any]:
     """`{thread, posts, events, posts_before?}`: the newest posts and events before a sequence, each in ascending order.
 
-    `posts_before` is there when older posts exist: hand it back to read them. Raises NotFound.
+    `posts_before` is there when older posts exist: hand it back to read them. Posts and events end short where they
+    are large, each at half of PAGE_BYTES. Raises NotFound.
     """
     thread = thread_views.finder()(db, thread_id)
     if thread is None:
         raise NotFound(f"there is no thread {thread_id}")
     before = _END if posts_before is None else posts_before
-    posts = list(db.execute(_POSTS, (thread_id, before, limit + 1)))
-    events = list(db.execute(_EVENTS, (thread_id, before, limit)))
+    posts = list(portion(db.execute(_POSTS, (thread_id, before, limit)), _post_size, PAGE_BYTES // 2))
+    events = portion(db.execute(_EVENTS, (thread_id, before, limit)), lambda row: _wire_size(row[-1]), PAGE_BYTES // 2)
+    older = posts and list(db.execute(_OLDER, (thread_id, posts[-1][1])))
     told: dict[str, Any] = {
         "thread": shown(db, thread, viewer, escalation_minutes),
-        "posts": [_post_object(row) for row in reversed(posts[:limit])],
-        "events": [event_object(row) for row in reversed(events)],
+        "posts": [_post_object(row) for row in reversed(posts)],
+        "events": [event_object(row) for row in reversed(list(events))],
     }
-    return told | ({"posts_before": posts[limit - 1][1]} if len(posts) > limit else {})
+    return told | ({"posts_before": posts[-1][1]} if older else {})
+
+
+def _post_size(row: Row) -> int:
+    return len(to_json(row[3]).encode()) + len(row[4] or "") + _HEAD_SIZE
 
 
 def _post_object(row: Row) -> dict[str, Any]:

@@ -49,7 +49,10 @@ class WriterLimits:
 
 @frozen
 class WriterStats:
-    """A snapshot for health and metrics. Times in milliseconds; `locked` = another process holds the lock now."""
+    """A snapshot for health and metrics. Times in milliseconds.
+
+    `locked`: another process held the lock at the last try; `newest_lost`: the last batch could not be stored.
+    """
 
     kind: str
     batches: int
@@ -57,6 +60,7 @@ class WriterStats:
     failed_jobs: int
     repeated: int
     lost_batches: int
+    newest_lost: bool
     queued: int
     last_commit_ms: float
     mean_commit_ms: float
@@ -153,6 +157,7 @@ class GroupWriter(ABC):
             failed_jobs=counters.failed_jobs,
             repeated=counters.repeated,
             lost_batches=counters.lost_batches,
+            newest_lost=counters.newest_lost,
             queued=len(self._queue),
             last_commit_ms=counters.last_commit_seconds * 1000,
             mean_commit_ms=counters.commit_seconds * 1000 / max(counters.batches, 1),

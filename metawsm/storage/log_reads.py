@@ -5,14 +5,20 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
+from metawsm.bus.paging import portion
 from metawsm.bus.ports import Db, Row
 from metawsm.bus.work import Queued
 from metawsm.messages.codec import EVENT_COLUMNS, wire_event_of_row
 from metawsm.messages.topics import Topics
 
-_RANGE = f"SELECT {EVENT_COLUMNS} FROM forum_events WHERE sequence > ? AND sequence <= ? ORDER BY sequence"
+Wired = tuple[int, str, str | None, str | None, str]
+"""An event as (sequence, ticket, run_id, thread_id, wire text)."""
+
+CHUNK_CHARS = 4 * 1024 * 1024  # of payloads read at once for Redis
+SHOWN_CHARS = 300  # of a payload, where people look
 _AFTER = f"SELECT {EVENT_COLUMNS} FROM forum_events WHERE sequence > ? ORDER BY sequence LIMIT ?"
 _HEAD = "SELECT coalesce(max(sequence), 0) FROM forum_events"
+_CUT = f"iif(length(payload_json) > {SHOWN_CHARS}, substr(payload_json, 1, {SHOWN_CHARS}) || '…', payload_json)"
 _AT = "SELECT occurred_at FROM forum_events WHERE sequence >= ? ORDER BY sequence LIMIT 1"
 
 
@@ -21,28 +27,32 @@ def head(db: Db) -> int:
     return int(next(iter(db.execute(_HEAD)))[0])
 
 
-def wire_range(db: Db, after: int, upto: int) -> list[tuple[int, str, str | None, str | None, str]]:
-    """Events in (after, upto] as (sequence, ticket, run_id, thread_id, wire text)."""
-    return [_wire(row) for row in db.execute(_RANGE, (after, upto))]
-
-
 def matching(
-    db: Db, after: int, upto: int, limit: int, wants: dict[str, str]
-) -> tuple[list[tuple[int, str, str | None, str | None, str]], int]:
-    """The first `limit` events in (after, upto] whose columns equal `wants`, as `wire_range`, and the last examined."""
+    db: Db, after: int, upto: int, limit: int, most_chars: int, wants: dict[str, str]
+) -> tuple[list[Wired], int]:
+    """The first events in (after, upto] whose columns equal `wants`, and the last sequence examined.
+
+    At most `limit`, and of about `most_chars` of text together, but at least one.
+    """
     where = "".join(f" AND {name} = ?" for name in wants)
     span = f"SELECT {EVENT_COLUMNS} FROM forum_events WHERE sequence > ? AND sequence <= ?"
     sql = f"{span}{where} ORDER BY sequence LIMIT ?"
-    rows = [_wire(row) for row in db.execute(sql, (after, upto, *wants.values(), limit))]
-    return rows, rows[-1][0] if len(rows) == limit else upto
+    wired = map(_wire, db.execute(sql, (after, upto, *wants.values(), limit)))
+    rows = list(portion(wired, _chars, most_chars))
+    whole = len(rows) < limit and sum(map(_chars, rows)) < most_chars
+    return rows, upto if whole else rows[-1][0]
 
 
-def _wire(row: Row) -> tuple[int, str, str | None, str | None, str]:
+def _chars(event: Wired) -> int:
+    return len(event[4])
+
+
+def _wire(row: Row) -> Wired:
     return row[0], row[7], row[6], row[5], wire_event_of_row(row)
 
 
 def to_publish(db: Db, topics: Topics, after: int, limit: int) -> list[Queued]:
-    """The events after a sequence as the relay publishes them; their row id is unknown (0)."""
+    """The events after a sequence as the relay publishes them, fewer if they are large; their row id is unknown (0)."""
     return [
         Queued(
             0,
@@ -55,7 +65,7 @@ def to_publish(db: Db, topics: Topics, after: int, limit: int) -> list[Queued]:
             row[12],
             row[0],
         )
-        for row in db.execute(_AFTER, (after, limit))
+        for row in portion(db.execute(_AFTER, (after, limit)), lambda row: len(row[-1]), CHUNK_CHARS)
     ]
 
 
@@ -76,11 +86,10 @@ def before_window(db: Db, since: str, most: int) -> int:
 
 
 def debug_rows(db: Db, query: dict[str, str], limit: int) -> dict[str, Any]:
-    """The newest outbox rows, events, threads and control threads, for GET /forum/debug."""
+    """The newest events (long payloads cut), threads and control threads, for GET /forum/debug."""
     where, values = _scope(query)
-    events = db.execute(
-        f"SELECT {EVENT_COLUMNS} FROM forum_events {where} ORDER BY sequence DESC LIMIT ?", (*values, limit)
-    )
+    shown = EVENT_COLUMNS.replace("payload_json", _CUT)
+    events = db.execute(f"SELECT {shown} FROM forum_events {where} ORDER BY sequence DESC LIMIT ?", (*values, limit))
     threads = db.execute(
         "SELECT thread_id, ticket, run_id, title, state, priority, last_event_sequence, updated_at"
         f" FROM forum_threads {where} ORDER BY last_event_sequence DESC LIMIT ?",

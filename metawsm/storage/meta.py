@@ -6,6 +6,11 @@ from metawsm.bus.ports import Db
 from metawsm.bus.receive import Identity
 
 
+def touch(db: Db) -> None:
+    """A change without meaning, to see whether changes can be stored."""
+    db.execute("UPDATE metawsm_meta SET value = value WHERE name = 'epoch'")
+
+
 def identify(db: Db, new_id: str) -> Identity:
     """The database's id and epoch; `new_id` becomes the id of a database that has none yet."""
     db.execute("INSERT OR IGNORE INTO metawsm_meta VALUES ('database_id', ?), ('epoch', '1')", (new_id,))

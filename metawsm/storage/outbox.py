@@ -52,11 +52,10 @@ _LATEST = """
 SELECT id, message_id, topic, message_key, status, outcome, attempt_count, last_error, created_at, updated_at, sent_at
 FROM forum_outbox ORDER BY id DESC LIMIT ?
 """
-# The oldest rows have the lowest ids: the scan ends at the first `limit` rows, or at once when the oldest is young.
+# The condition on the status is word for word that of the index, else it is not used.
 _PRUNE = """
 DELETE FROM forum_outbox WHERE id IN (
-    SELECT id FROM (SELECT id, status, updated_at FROM forum_outbox ORDER BY id LIMIT ?2)
-    WHERE status = 'done' AND updated_at < ?1)
+    SELECT id FROM forum_outbox WHERE status IN ('done', 'failed') AND updated_at < ?1 ORDER BY updated_at LIMIT ?2)
 """
 _LATEST_COLUMNS = (
     "id", "message_id", "topic", "message_key", "status", "outcome", "attempt_count", "last_error", "created_at",
@@ -77,6 +76,10 @@ class Outbox:
         for row in db.execute(_FIND, (message_id,)):
             return CommandRow(*row)
         return None
+
+    def is_taken(self, db: Db, message_id: str) -> bool:
+        """Whether any row, a command's or an event's, has this identity."""
+        return any(db.execute("SELECT 1 FROM forum_outbox WHERE message_id = ?", (message_id,)))
 
     def head(self, db: Db, key: str, upto: int) -> CommandRow | None:
         """The thread's oldest command that is neither done nor failed, up to the row `upto`."""
@@ -127,7 +130,7 @@ class Outbox:
         return [dict(zip(_LATEST_COLUMNS, row, strict=True)) for row in db.execute(_LATEST, (limit,))]
 
     def prune(self, db: Db, before: str, limit: int) -> int:
-        """Delete done rows last changed before a time, among the `limit` oldest; return how many."""
+        """Delete up to `limit` done and failed rows last changed before a time; return how many."""
         db.execute(_PRUNE, (before, limit))
         return db.changes()
 

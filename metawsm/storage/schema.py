@@ -96,3 +96,7 @@ CREATE VIEW forum_projection_events (projection_name, event_id, applied_at) AS
     SELECT b.projection_name, e.event_id, b.applied_at
     FROM projection_batches b JOIN forum_events e ON e.sequence BETWEEN b.first_sequence AND b.last_sequence;
 """
+
+PRUNING = """
+CREATE INDEX forum_outbox_ended ON forum_outbox (updated_at) WHERE status IN ('done', 'failed');
+"""

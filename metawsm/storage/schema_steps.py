@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from metawsm.bus.ports import Db
 from metawsm.storage import schema
 from metawsm.storage.migrations import Migration
 
 
-def _first(db: Db) -> None:
-    for _ in db.execute(schema.FIRST):
-        pass
+def _script(text: str) -> Callable[[Db], None]:
+    def run(db: Db) -> None:
+        for _ in db.execute(text):
+            pass
+
+    return run
 
 
-STEPS = (Migration(1, "the forum", _first),)
+STEPS = (
+    Migration(1, "the forum", _script(schema.FIRST)),
+    Migration(2, "ended outbox rows by age", _script(schema.PRUNING)),
+)

@@ -36,7 +36,10 @@ class TopicInfo:
 
 @frozen
 class GroupInfo:
-    """One group of a stream; `idle_seconds` is the time since any of its consumers last asked (None without one)."""
+    """One group of a stream; `idle_seconds` is the time since any of its consumers last asked (None without one).
+
+    `lag` is None when the server does not know it; `overtaken`: every entry that it has read is gone from the stream.
+    """
 
     topic: str
     name: str
@@ -45,6 +48,7 @@ class GroupInfo:
     lag: int | None
     last_delivered_id: str
     idle_seconds: float | None
+    overtaken: bool
 
     def belongs_to(self, own_prefix: str) -> bool:
         """Whether this is one of our groups: the prefix itself or `<prefix>.<subscriber>`."""
@@ -153,7 +157,13 @@ def _group_info(client: redis.Redis, topic: str, group: Stream, stream: Stream) 
         lag=_lag(group, stream),
         last_delivered_id=_text(group["last-delivered-id"]),
         idle_seconds=min(idle, default=None),
+        overtaken=_overtaken(group, stream),
     )
+
+
+def _overtaken(group: Stream, stream: Stream) -> bool:
+    first = stream["first-entry"]
+    return bool(first) and id_key(_text(group["last-delivered-id"])) < id_key(_text(first[0]))
 
 
 def _lag(group: Stream, stream: Stream) -> int | None:

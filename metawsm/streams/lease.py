@@ -1,4 +1,4 @@
-"""One namespace belongs to one database: the owner key with its lease."""
+"""One namespace, which is one database of a Redis server, belongs to one of our databases: the owner key."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ from attrs import asdict, frozen
 
 from metawsm.domain.errors import Refused
 from metawsm.streams.connection import Endpoint, endpoint, translated, with_database
+
+KEY = "metawsm:owner"
+"""One name whatever the policy calls streams and prefixes: two daemons that share only some would still meet."""
 
 LEASE_SECONDS = 15
 """How long a namespace stays taken without a renewal; renew at a third of it."""
@@ -58,10 +61,9 @@ class Owner:
 class Lease:
     """The right to use a namespace, to be renewed while it is used. Every method raises Unavailable."""
 
-    def __init__(self, url: str, feed_stream: str, owner: Owner) -> None:
+    def __init__(self, url: str, owner: Owner) -> None:
         self._url = url
         self._server: Endpoint = endpoint(url)
-        self._key = f"metawsm:owner:{feed_stream}"
         self._owner = owner
         self._value = json.dumps(asdict(owner), sort_keys=True)
 
@@ -85,12 +87,12 @@ class Lease:
     def release(self) -> None:
         """Give the namespace back if it is still ours."""
         with translated(self._server.shown):
-            self._server.client.eval(RELEASE, 1, self._key, self._value)
+            self._server.client.eval(RELEASE, 1, KEY, self._value)
 
     def holder(self) -> Owner | None:
         """Return who holds the namespace now."""
         with translated(self._server.shown):
-            value = self._server.client.get(self._key)
+            value = self._server.client.get(KEY)
         return _parse(value.decode(errors="replace")) if isinstance(value, bytes) else None
 
     def close(self) -> None:
@@ -101,7 +103,7 @@ class Lease:
         """Take or prolong; return the holder's value if it is not to be had."""
         lease_ms = LEASE_SECONDS * 1000
         with translated(self._server.shown):
-            held = self._server.client.eval(TAKE, 1, self._key, self._value, lease_ms, replaceable)
+            held = self._server.client.eval(TAKE, 1, KEY, self._value, lease_ms, replaceable)
         return held.decode(errors="replace") if isinstance(held, bytes) else None
 
     def _refusal(self, holder: Owner | None, held: str) -> str:
@@ -116,7 +118,7 @@ class Lease:
         else:
             other = with_database(self._url, _database(self._url) + 1)
             change = f"give this project a database number of its own: set forum.redis.url to {other}"
-        return f"{self._key} at {shown} belongs to {taken_by}; this is {self._owner.describe()}; {change}"
+        return f"{KEY} at {shown} belongs to {taken_by}; this is {self._owner.describe()}; {change}"
 
 
 def _parse(value: str) -> Owner | None:

@@ -130,17 +130,15 @@ class RedisTransport:
         """Create missing streams that have no group of ours, so that other programs find them from the start."""
         self._groups.ensure_streams(topics)
 
-    def clear(self, topics: Sequence[str]) -> None:
-        """Delete streams with their groups, so that they can be filled again from a lower entry id.
+    def empty(self, topics: Sequence[str], newest: str) -> None:
+        """Remove all entries of streams, so that any entry id can be written again: ids only go up.
 
-        Needed where an emptied server has already taken newer entries: ids only go up. Call `ensure` afterwards.
+        Groups, those of other programs too, stay: each gets again what it had not acknowledged, and what comes after
+        the entry id `newest` if it was further.
         """
-        self._link.pipeline([pack(b"UNLINK", *map(str.encode, topics))] if topics else [])
-
-    def empty(self, topics: Sequence[str]) -> None:
-        """Remove streams with all entries and groups, so that any entry id can be written again."""
         with translated(self.shown_url):
-            self._server.client.unlink(*topics)
+            for topic in topics:
+                retention.empty(self._server.client, topic, newest)
 
     def last_entry_id(self, topic: str) -> str:
         """The id of the last entry ever added (`0-0` for an empty or missing stream)."""
@@ -172,7 +170,7 @@ class RedisTransport:
         """Remove old entries, never one that a group of ours has not been delivered and acknowledged.
 
         Entries below `min_id` go, then the oldest above `max_len`. Foreign groups do not hold the trim. Returns how
-        many were removed; a long excess goes in portions, so call again.
+        many were removed; at most 200,000 for their number, so call again.
         """
         with translated(self.shown_url):
             return retention.trim(self._server.client, topic, own_prefix, min_id, max_len)

@@ -78,14 +78,15 @@ def test_anonymous_requests_may_read(rest: Rest, path: str) -> None:
 
 
 HOSTS = {
-    "localhost": 200, "127.0.0.1": 200, "127.0.0.1:3001": 200, "[::1]:3001": 200, "LOCALHOST:1": 200,
+    "localhost": 200, "127.0.0.1": 200, "127.0.0.1:3001": 200, "10.1.2.3": 403, "203.0.113.9:3001": 403,
+    "[::1]:3001": 200, "LOCALHOST:1": 200,
     "evil.example": 403, "evil.example:3001": 403, "127.0.0.1.evil.example": 403, "": 403, "localhost.evil": 403,
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("host", HOSTS)
 def test_the_host_of_anonymous_requests(rest: Rest, host: str) -> None:
-    """An anonymous request must name localhost or an address: another name may be a page's own (DNS rebinding)."""
+    """An anonymous request must name this machine: another name may be a page's own (DNS rebinding)."""
     assert rest.send("GET", "/forum/threads", headers={"Host": host}, anonymous=True).status == HOSTS[host]
     reply = rest.send("POST", "/forum/threads", OPEN, {"Host": host}, anonymous=True)
     assert reply.status == (201 if HOSTS[host] == 200 else 403)
@@ -113,11 +114,20 @@ def test_writes_of_other_sites(rest: Rest, headers: dict[str, str], allowed: boo
         assert rest.send("POST", "/forum/rebuild", {}, sent, anonymous=anonymous).status == 403
 
 
-@pytest.mark.parametrize("header", ["X-Forwarded-For", "Forwarded", "X-Real-IP"])
+@pytest.mark.parametrize(
+    "header", ["X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "Forwarded", "X-Real-IP", "Via"]
+)
 def test_a_proxy_is_not_loopback(rest: Rest, header: str) -> None:
     """A request that a proxy passes on is somebody else's: anonymous ones are 401."""
     reply = rest.send("GET", "/forum/threads", headers={header: "10.0.0.1"}, anonymous=True)
     assert reply.status == 401
+
+
+def test_an_anonymous_agent_rebuilds_nothing(rest: Rest) -> None:
+    """A rebuild is the owner's: without the token it is 403, and its body must be empty."""
+    assert rest.send("POST", "/forum/rebuild", {}, anonymous=True).status == 403
+    reply = rest.send("POST", "/forum/rebuild", {"bogus": 1})
+    assert (reply.status, set(reply.error["fields"])) == (422, {"bogus"})
 
 
 def test_loopback_open(start_daemon: Callable[..., Daemon]) -> None:

@@ -185,6 +185,16 @@ def test_a_rejected_first_signal_binds_no_ticket(rest: Rest) -> None:
     assert [(pair["thread_id"], pair["ticket"]) for pair in pairs] == [(thread, agent.ticket)]
 
 
+def test_an_expectation_on_a_thread_that_is_not_there(rest: Rest) -> None:
+    """A first signal that expects events of the control thread is stale: 409."""
+    agent = Agent(rest)
+    body = {"ticket": agent.ticket, "actor_type": "agent", "expected_sequence": 7, **agent.who}
+    signal = {"schema_version": 1, "control_type": "completion"}
+    reply = rest.send("POST", PATH, body | {"payload": signal})
+    assert (reply.status, reply.error["code"]) == (409, "stale_sequence")
+    assert rest.send("POST", PATH, body | {"payload": signal, "expected_sequence": 0}).status == 200
+
+
 FAULTY: list[tuple[str, dict[str, Any], set[str]]] = [
     ("guidance_request", {}, {"question"}),
     ("guidance_request", {"question": " "}, {"question"}),
@@ -196,6 +206,7 @@ FAULTY: list[tuple[str, dict[str, Any], set[str]]] = [
     ("completion", {"summary": "x" * 65537}, {"summary"}),
     ("completion", {"schema_version": 2}, {"schema_version"}),
     ("completion", {"schema_version": True}, {"schema_version"}),
+    ("completion", {"schema_version": 1.0}, {"schema_version"}),
     ("completion", {"schema_version": "1"}, {"schema_version"}),
     ("completion", {"run_id": "other"}, {"run_id"}),
     ("completion", {"agent_name": "other"}, {"agent_name"}),

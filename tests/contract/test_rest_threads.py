@@ -123,6 +123,17 @@ def test_seen_is_clamped(rest: Rest) -> None:
     assert rest.act(thread["thread_id"], "seen", **viewer).body["seen"] == seen
 
 
+def test_the_viewer_is_the_actor(rest: Rest) -> None:
+    """Who marks a thread as seen is the viewer, unless another actor is named; an agent marks nobody else's."""
+    thread = rest.open()["thread_id"]
+    path, human = f"/forum/threads/{thread}/seen", {"viewer_type": "human", "viewer_id": "kb"}
+    assert rest.send("POST", path, human).status == 200
+    assert rest.send("POST", path, human, anonymous=True).status == 403
+    assert rest.send("POST", path, human | {"actor_type": "agent"}).status == 403
+    assert rest.send("POST", path, {"viewer_type": "agent", "viewer_id": "bob"}, anonymous=True).status == 200
+    assert rest.send("POST", path, {"viewer_id": "kb"}).error["fields"].keys() == {"actor_type", "viewer_type"}
+
+
 FILTERS = ("ticket", "run_id", "state", "priority", "assignee")
 
 

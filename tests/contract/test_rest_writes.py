@@ -110,6 +110,25 @@ def test_a_key_with_another_body(rest: Rest) -> None:
     assert (reply.status, reply.error["code"]) == (422, "idempotency_key_reused")
 
 
+def test_a_key_is_not_empty(rest: Rest) -> None:
+    """An empty key would make every later write on the route a repetition of the first: 422, and 400 as header."""
+    with rest.nothing_is_stored():
+        reply = rest.send("POST", "/forum/threads", question(rest) | {"command_id": ""})
+        assert (reply.status, set(reply.error["fields"])) == (422, {"command_id"})
+        assert rest.send("POST", "/forum/threads", question(rest), key("")).status == 400
+
+
+def test_the_order_of_members_does_not_matter(rest: Rest) -> None:
+    """Equal JSON objects are one wish at any depth, so a client may write its members in any order."""
+    who = {"run_id": f"run-{rest.ticket()}", "agent_name": "bob"}
+    payload = {"schema_version": 1, "control_type": "completion", "summary": "done"}
+    body = {"ticket": "MET-1", "actor_type": "agent", **who}
+    first = rest.send("POST", "/forum/control/signal", body | {"payload": payload}, key("nested"))
+    swapped = body | {"payload": dict(reversed(payload.items()))}
+    again = rest.send("POST", "/forum/control/signal", swapped, key("nested"))
+    assert (again.status, again.text) == (200, first.text)
+
+
 def test_keys_are_scoped_to_route_and_credential(rest: Rest) -> None:
     """The same key on another thread's route, or by another credential, is another wish."""
     first, second = rest.open()["thread_id"], rest.open()["thread_id"]

@@ -92,6 +92,20 @@ def test_defaults_come_from_the_environment_and_flags_win() -> None:
     assert header(server.requests[0], "Authorization") == "Bearer secret"
 
 
+def test_a_token_that_was_found_stays_on_this_machine(tmp_path: Path) -> None:
+    """The project's own token goes to this machine's daemon only; another server needs one that is named for it."""
+    (tmp_path / ".metawsm").mkdir()
+    (tmp_path / ".metawsm" / "token").write_text("secret\n")
+    with scripted(says_json(200, {"threads": []})) as server:
+        elsewhere = f"http://[::ffff:127.0.0.1]:{server.port}"  # reaches us, but does not say so
+        shell(["forum", "list", "--server", server.url], cwd=tmp_path)
+        told = shell(["forum", "list", "--server", elsewhere], cwd=tmp_path)
+        shell(["forum", "list", "--server", elsewhere], cwd=tmp_path, METAWSM_TOKEN="named")
+    sent = [b"Bearer secret" in request for request in server.requests]
+    assert sent == [True, False, False] and b"Bearer named" in server.requests[2]
+    assert "is not sent to" in told.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "target", "body"),
     [

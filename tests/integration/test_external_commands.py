@@ -186,6 +186,7 @@ BAD_COMMANDS: dict[str, dict[str, Any]] = {
     "type is no string": {"event_type": 5},
     "unknown version": {"event_version": 99},
     "version is a list": {"event_version": [1]},
+    "version is a truth": {"event_version": True},
     "surrogate in a name": {"actor_name": "\ud800"},
     "surrogate in the identity": {"event_id": "\ud800"},
     "long identity": {"event_id": "x" * 1000},
@@ -202,6 +203,16 @@ BAD_PAYLOADS: dict[str, Any] = {
     "surrogate": OPEN | {"body": "\ud800"},
     "thread id is a list": OPEN | {"thread_id": []},
 }
+
+
+def test_an_identity_that_is_an_events(daemon: Daemon, redis_client: Any) -> None:
+    """A command that calls itself by an event's id is set aside at once, with that reason."""
+    publish(redis_client, "open_thread", OPEN, "first")
+    assert outcome(daemon, "first")["status"] == "applied"
+    event = daemon.request("GET", "/forum/events").body["events"][0]["envelope"]["event_id"]
+    publish(redis_client, "open_thread", OPEN, event)
+    ((reason, told),) = eventually(lambda: letters(daemon))
+    assert reason == "undecodable" and "that of an event" in told
 
 
 def test_what_is_no_command_is_set_aside_and_the_loop_goes_on(daemon: Daemon, redis_client: Any) -> None:

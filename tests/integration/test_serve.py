@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -13,6 +14,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -35,10 +37,10 @@ def server(tmp_path: Path) -> Iterator[ServerHandle]:
     handle.remove()
 
 
-def serve(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
+def serve(folder: Path, *options: str, **env: str) -> subprocess.CompletedProcess[str]:
     """Run a daemon that is expected to end at once."""
     command = [*COMMAND, "serve", "--addr", "127.0.0.1:0", *options]
-    return subprocess.run(command, cwd=folder, env=environment(), capture_output=True, text=True, timeout=20)
+    return subprocess.run(command, cwd=folder, env=environment(**env), capture_output=True, text=True, timeout=20)
 
 
 def test_a_second_daemon_on_one_database_names_the_first(
@@ -76,17 +78,28 @@ def test_another_database_on_the_same_namespace_is_refused(
     assert daemon.request("POST", "/forum/threads", ASK).status == 201
 
 
+@pytest.mark.parametrize("setting", ["FORUM_REDIS_STREAM", "FORUM_TOPICS_EVENT_PREFIX"])
+def test_other_names_in_the_same_redis_database_do_not_help(
+    server: ServerHandle, start_daemon: Callable[..., Daemon], tmp_path: Path, setting: str
+) -> None:
+    """A second database that differs in one name only would share the rest: it is refused like any other."""
+    start_daemon("--redis", server.url)
+    other = serve(tmp_path, "--redis", server.url, **{f"METAWSM_{setting}": "other"})
+    assert other.returncode == 1
+    assert "database number" in other.stderr
+
+
 def test_a_stolen_namespace_degrades_and_comes_back(server: ServerHandle, start_daemon: Callable[..., Daemon]) -> None:
     """A daemon that finds its namespace in other hands stops publishing, says so, and goes on when it is free again."""
     daemon = start_daemon("--redis", server.url)
     with server.client() as client:
         thief = {"database_id": "db-thief", "database_path": "/thief.db", "instance_id": "i", "host": "h", "pid": 1}
-        client.set("metawsm:owner:metawsm-forum", json.dumps(thief))
+        client.set("metawsm:owner", json.dumps(thief))
         eventually(lambda: daemon.request("GET", "/health").status == 503, timeout=8)
         assert "/thief.db" in daemon.request("GET", "/health").body["forum_bus"]["error"]
         assert daemon.request("POST", "/forum/threads?wait=0.1", ASK).status == 202
         assert client.xlen("forum.commands.open_thread") == 0
-        client.delete("metawsm:owner:metawsm-forum")
+        client.delete("metawsm:owner")
         eventually(lambda: daemon.request("GET", "/health").status == 200)
         eventually(lambda: len(daemon.request("GET", "/forum/threads").body["threads"]) == 1)
 
@@ -124,6 +137,94 @@ def test_a_request_that_waits_is_answered_at_the_end(server: ServerHandle, start
         db.execute("ROLLBACK")
         assert reply.result().status == 201
     assert daemon.process.wait(10) == 0
+
+
+def test_a_locked_database_degrades_health_until_it_is_free(
+    server: ServerHandle, start_daemon: Callable[..., Daemon]
+) -> None:
+    """While a write waits for another process's lock health says so; afterwards it is ok without another write."""
+    daemon = start_daemon("--redis", server.url)
+    with ThreadPoolExecutor(1) as pool, database(daemon.database) as db:
+        db.execute("BEGIN IMMEDIATE")
+        reply = pool.submit(daemon.request, "POST", "/forum/threads", ASK)
+        health = eventually(lambda: _health_of(daemon, "database", "degraded"))
+        assert "lock" in health["error"]
+        assert reply.result().status == 503  # nothing waits any more, and the lock is still held
+        assert _health_of(daemon, "database", "degraded")
+        db.execute("ROLLBACK")
+    eventually(lambda: daemon.request("GET", "/health").status == 200)
+
+
+def test_changes_that_were_lost_degrade_health(server: ServerHandle, start_daemon: Callable[..., Daemon]) -> None:
+    """While the file cannot get longer writes fail and health is degraded; when it can again, health is ok."""
+    daemon = start_daemon("--redis", server.url)
+    unlimited = resource.prlimit(daemon.process.pid, resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
+    assert daemon.request("POST", "/forum/threads", ASK).status in (500, 503)
+    assert _health_of(daemon, "database", "degraded")
+    resource.prlimit(daemon.process.pid, resource.RLIMIT_FSIZE, unlimited)
+    eventually(lambda: daemon.request("GET", "/health").status == 200)
+    assert daemon.request("POST", "/forum/threads", ASK).status == 201
+
+
+def _health_of(daemon: Daemon, component: str, status: str) -> Any:
+    part = daemon.request("GET", "/health").body["components"][component]
+    return part if part["status"] == status else None
+
+
+def test_a_database_that_cannot_be_read_still_gives_a_list_of_parts(
+    server: ServerHandle, start_daemon: Callable[..., Daemon]
+) -> None:
+    """Health names every part, also when its own questions to the database fail."""
+    daemon = start_daemon("--redis", server.url)
+    with database(daemon.database) as db:
+        db.execute("ALTER TABLE forum_outbox RENAME TO away")
+        health = daemon.request("GET", "/health")
+        db.execute("ALTER TABLE away RENAME TO forum_outbox")
+    assert (health.status, health.body["status"]) == (503, "degraded")
+    assert "log says why" in health.body["outbox"]["error"]
+    assert health.body["components"]["redis"]["status"] == "ok"
+
+
+def test_read_models_far_behind_the_log_degrade_health(
+    server: ServerHandle, start_daemon: Callable[..., Daemon]
+) -> None:
+    """Health compares what is applied with the log itself."""
+    daemon = start_daemon("--redis", server.url)
+    assert daemon.request("POST", "/forum/threads", ASK).status == 201
+    with database(daemon.database) as db:
+        columns = [str(row[1]) for row in db.execute("PRAGMA table_info(forum_events)")]
+        chosen = ", ".join({"sequence": "1000 + n", "event_id": "'e' || n"}.get(name, name) for name in columns)
+        numbers = "WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c WHERE n < 1001)"
+        db.execute(f"{numbers} INSERT INTO forum_events SELECT {chosen} FROM c, forum_events WHERE sequence = 1")
+    assert "events behind" in _health_of(daemon, "projections", "degraded")["error"]
+
+
+def test_a_foreign_group_that_stays_behind_is_named(
+    server: ServerHandle, start_daemon: Callable[..., Daemon]
+) -> None:
+    """Health says attention, with topic and group, for a group of another program for which nobody reads."""
+    daemon = start_daemon("--redis", server.url)
+    assert daemon.request("POST", "/forum/threads", ASK).status == 201
+    with server.client() as client:
+        client.xgroup_create("forum.events.thread.opened", "reports", "0")
+        found = eventually(lambda: _health_of(daemon, "redis", "attention"), timeout=12)
+        assert [(each["topic"], each["group"], each["lag"]) for each in found["foreign_groups"]] == [
+            ("forum.events.thread.opened", "reports", 1)
+        ]
+        assert daemon.request("GET", "/health").status == 200
+        client.xreadgroup("reports", "me", {"forum.events.thread.opened": ">"}, noack=True)
+        eventually(lambda: _health_of(daemon, "redis", "ok"), timeout=12)
+
+
+def test_a_stream_that_cannot_be_read_is_named(server: ServerHandle, start_daemon: Callable[..., Daemon]) -> None:
+    """A command topic that is no stream degrades health, also before anything was published to it."""
+    with server.client() as client:
+        client.set("forum.commands.set_priority", "x")
+        daemon = start_daemon("--redis", server.url)
+        found = eventually(lambda: _health_of(daemon, "redis", "degraded"))
+        assert "forum.commands.set_priority" in found["sick"]
+        client.delete("forum.commands.set_priority")
+        eventually(lambda: daemon.request("GET", "/health").status == 200)
 
 
 def test_a_suspended_daemon_catches_up_once(server: ServerHandle, start_daemon: Callable[..., Daemon]) -> None:

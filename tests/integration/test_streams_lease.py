@@ -8,19 +8,18 @@ import pytest
 from attrs import evolve
 
 from metawsm.domain.errors import Refused, Unavailable
-from metawsm.streams.lease import Lease, Owner
+from metawsm.streams.lease import KEY, Lease, Owner
 from tests.support.redis_servers import ServerHandle
 
 pytest_plugins = ("tests.support.redis_fixtures",)
 
 MINE = Owner("db-a", "/srv/a/.metawsm/metawsm.db", "boot-1", "here", 11)
 OTHERS = Owner("db-b", "/srv/b/.metawsm/metawsm.db", "boot-9", "here", 99)
-KEY = "metawsm:owner:metawsm-forum"
 
 
 def lease(broker: ServerHandle, owner: Owner) -> Lease:
-    """A lease of `owner` on the feed stream of that server."""
-    return Lease(broker.url, "metawsm-forum", owner)
+    """A lease of `owner` on that server."""
+    return Lease(broker.url, owner)
 
 
 def test_taken_renewed_and_given_back(broker: ServerHandle) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from hypothesis import given, settings
@@ -66,33 +67,42 @@ CONTROL = st.builds(told, st.just(AGENT), st.lists(DEEDS, max_size=25), st.just(
 
 
 def waits_since(story: Story) -> str | None:
-    """The clock by its words in the contract, section 8, looked for backwards through all events."""
-    asked_first: str | None = None
-    entered = ""
-    state = "new"
-    for event in story.events:
-        state, asked_first, entered = _heard(story, event, state, asked_first, entered)
-    if state == "closed" or asked_first is None:
+    """The clock by its words in the contract, section 8: found by looking back from the end, not by following along.
+
+    `answered` waits for nobody until the asker writes again.
+    """
+    state, entry = _last_entry(story)
+    words = list(_words(story))
+    responded = max((place for place, asks in words if not asks), default=-1)
+    asked = [place for place, asks in words if asks and place > responded]
+    if state == "answered":
+        asked = [place for place in asked if place > entry]
+    if state == "closed" or (not asked and (state not in ("new", "waiting_human") or responded > entry)):
         return None
-    return max(asked_first, entered)
+    return story.events[max(entry, min(asked, default=entry))].envelope.occurred_at
 
 
-def _heard(story: Story, event: Event, state: str, asked: str | None, entered: str) -> tuple[str, str | None, str]:
-    """State, the asker's first word since a responder spoke, and the entry into the state, after one more event."""
-    fact, at, actor = event.fact, event.envelope.occurred_at, event.envelope.actor
-    match fact:
-        case ThreadOpened():
-            return "new", at, at
-        case StateChanged() | ThreadClosed():
-            new = "closed" if isinstance(fact, ThreadClosed) else fact.to_state
-            if new in ("new", "waiting_human"):
-                return new, at, at
-            return new, None if new == "answered" else asked, at
-        case PostAdded():
-            asker = (story.events[0].envelope.actor_type, story.events[0].envelope.actor_name)
-            responds = actor.type in RESPONDERS and (actor.type, actor.name) != asker
-            return state, None if responds or fact.kind == "answer" else asked or at, entered
-    return state, asked, entered
+def _last_entry(story: Story) -> tuple[str, int]:
+    """The state at the end, and the place of the event that led into it."""
+    entries = {ThreadOpened: "new", ThreadClosed: "closed"}
+    for place, event in reversed(list(enumerate(story.events))):
+        if isinstance(event.fact, StateChanged):
+            return event.fact.to_state, place
+        if type(event.fact) in entries:
+            return entries[type(event.fact)], place
+    raise AssertionError("a story begins with an opening")
+
+
+def _words(story: Story) -> Iterator[tuple[int, bool]]:
+    """The place of everything said, and whether the asker (or somebody on that side) said it."""
+    opener = story.events[0].envelope
+    for place, event in enumerate(story.events):
+        actor = event.envelope.actor
+        if isinstance(event.fact, ThreadOpened):
+            yield place, True
+        elif isinstance(event.fact, PostAdded):
+            other = actor.type in RESPONDERS and (actor.type, actor.name) != (opener.actor_type, opener.actor_name)
+            yield place, not (other or event.fact.kind == "answer")
 
 
 @given(STORIES)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
@@ -13,7 +14,7 @@ from tests.support.sources import ROOT
 
 sys.path.insert(0, str(ROOT / "scripts"))
 
-from benchmarks import asks, figures, plots, report
+asks, figures, plots, report = (import_module(f"benchmarks.{name}") for name in ("asks", "figures", "plots", "report"))
 
 SIDE = {"p50": 1.0, "p99": 3.0, "rate": 1000.0, "p99_over_p50": 3.0, "curve": [float(n) for n in range(1, 101)]}
 

@@ -145,6 +145,30 @@ def test_a_control_thread_without_requests_waits_for_nobody() -> None:
     assert story.tell(AGENT, facts).waiting_since is None
 
 
+def test_a_request_after_a_plain_post_waits() -> None:
+    """A responder's post stops the clock; the agent's next request starts it again though one was open already."""
+    story = control()
+    assert story.tell(HUMAN, actions.post(story.thread, HUMAN, "looking")).waiting_since is None
+    asked = story.tell(AGENT, actions.signal(story.thread, AGENT, signal("guidance_request", question="and?")))
+    assert asked.waiting_since == asked.updated_at
+
+
+def test_a_mistaken_answered_does_not_silence_the_asker() -> None:
+    """Without an answer the asker still waits when the thread leaves `answered` again."""
+    story = Story()
+    assert story.tell(OPERATOR, actions.change_state(story.thread, OPERATOR, "answered", None)).waiting_since is None
+    back = story.tell(OPERATOR, actions.change_state(story.thread, OPERATOR, "waiting_operator", None))
+    assert back.waiting_since == back.updated_at
+
+
+def test_triage_of_an_answered_question_waits_for_nobody() -> None:
+    """Where a responder spoke last, a state that asks for nothing by itself has no clock."""
+    story = Story()
+    story.tell(HUMAN, actions.post(story.thread, HUMAN, "v2"))
+    assert story.tell(HUMAN, actions.change_state(story.thread, HUMAN, "waiting_human", None)).waiting_since
+    assert story.tell(HUMAN, actions.change_state(story.thread, HUMAN, "triaged", None)).waiting_since is None
+
+
 def test_a_plain_post_answers_no_request() -> None:
     """On a control thread a human's post leaves the requests open."""
     story = control()

@@ -46,7 +46,7 @@ def matching(after: int, limit: int, wants: Filter) -> tuple[list[Any], int]:
 def test_joined_between_announcement_and_broadcast() -> None:
     """The batch that was announced before is neither repeated nor lost for a client that has just caught up with it."""
     tail = Tail(lambda after, upto: LOG[after:upto], 0)
-    feed = Feed(tail, matching, cast(Access, None), lambda: "now", 1)
+    feed = Feed(tail, matching, lambda: 20, cast(Access, None), lambda: "now", 1)
     clients = {
         wants: [Subscriber(cast(Any, Recorder()), wants, cursor) for cursor in (0, 5, 20)]
         for wants in (Filter(), Filter(ticket="MET-1"))
