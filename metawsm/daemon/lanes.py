@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import random
+import time
 import traceback
 from collections.abc import Callable
 from functools import partial
@@ -23,6 +24,7 @@ from metawsm.domain.errors import Conflict, MetawsmError, OutcomeUnknown, Unavai
 ATTEMPTS = 3
 PAUSES = (0.1, 0.6)  # seconds before the second and third attempt: all three within two seconds
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 1.0  # seconds between attempts while a part is unavailable
+TELL_SECONDS = 1.0
 CONFLICTS = 5  # lost races in a row after which a conflict counts as a bug
 log = logging.getLogger("metawsm.commands")
 
@@ -68,6 +70,8 @@ class Lanes:
         self._held: dict[str, list[Delivery]] = {}
         self._attempts: dict[str, int] = {}
         self._pause = FIRST_PAUSE
+        self._postponed = 0
+        self._told_at = -TELL_SECONDS
         self.handled = 0
         self.buried = 0
 
@@ -153,9 +157,17 @@ class Lanes:
 
     def _later(self, delivery: Delivery, error: Exception) -> None:
         """A part is away: the same delivery again after a growing pause with jitter; nothing is acked."""
-        log.warning("command delivery %s postponed: %s", delivery.entry_id, error)
+        self._tell_postponed(delivery, error)
         gevent.spawn_later(self._pause * random.uniform(0.5, 1.5), self._submit, delivery)
         self._pause = min(self._pause * 2, LONGEST_PAUSE)
+
+    def _tell_postponed(self, delivery: Delivery, error: Exception) -> None:
+        """One line a second, however many deliveries wait."""
+        self._postponed += 1
+        now = time.monotonic()
+        if now >= self._told_at + TELL_SECONDS:
+            log.warning("%d deliveries postponed, %s the last: %s", self._postponed, _name(delivery), error)
+            self._postponed, self._told_at = 0, now
 
     def _retry(self, delivery: Delivery, bug: HandlerBug) -> None:
         row = bug.row

@@ -8,6 +8,7 @@ import os
 import resource
 import signal
 import sys
+import time
 from contextlib import ExitStack
 
 import gevent
@@ -21,10 +22,12 @@ from metawsm.daemon.options import Options
 from metawsm.daemon.read_models import now
 from metawsm.daemon.rebuilding import Rebuilding
 from metawsm.daemon.redis_side import RedisSide
+from metawsm.daemon.relay import Relay
 from metawsm.daemon.supervisor import Supervisor
 from metawsm.daemon.systemd import Notifier
 from metawsm.daemon.ticker import Ticker
 from metawsm.daemon.token import read_or_create
+from metawsm.daemon.waiting import QUEUED
 from metawsm.daemon.web import http_server
 from metawsm.domain.errors import Refused
 from metawsm.storage import lock as instance_lock
@@ -38,6 +41,8 @@ from metawsm.storage.migrations import migrate
 from metawsm.storage.readers import Readers
 from metawsm.storage.schema_steps import STEPS
 
+ATTEMPT_SECONDS = 1.0  # that the first connection to Redis may take before requests are taken without it
+WAITING_SECONDS = 1.0  # that requests may still wait for their outcome when the daemon stops; then they get 202
 FILES = 4096  # open files: connections, and some hundred besides
 log = logging.getLogger("metawsm")
 
@@ -83,10 +88,20 @@ class Process:
         rebuilding.bring_up_to_date()
         server = self._web(core, rebuilding)
         self._loops(core, rebuilding, parts)
+        self._await_first_attempt(core.relay)
+        if self._stop.is_set():
+            return
         server.start()
         parts.callback(server.stop, self._options.shutdown_timeout)
+        parts.callback(gevent.spawn_later, WAITING_SECONDS, core.waiting.release_all, QUEUED)
         lock.note(self._holder(server.address))
         self._announce(server.address, redis)
+
+    def _await_first_attempt(self, relay: Relay) -> None:
+        """Who is told that the daemon serves finds Redis connected, if it can be, and the namespace ours."""
+        until = time.monotonic() + ATTEMPT_SECONDS
+        while relay.starting and not self._stop.is_set() and time.monotonic() < until:
+            gevent.sleep(0.005)
 
     def _core(self, identity: Identity, writer: GroupWriter, readers: Readers, redis: RedisSide) -> Core:
         return build(self._options, identity, writer, readers, redis)

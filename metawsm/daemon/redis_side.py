@@ -21,6 +21,7 @@ from metawsm.streams.choice import Choice, Kind, choose
 from metawsm.streams.lease import LEASE_SECONDS, Lease, Owner
 from metawsm.streams.transport import RedisTransport
 
+RELEASE_SECONDS = 1.0
 DEFAULT_URL = "redis://127.0.0.1:6379/0"
 log = logging.getLogger("metawsm.redis")
 
@@ -125,7 +126,7 @@ class RedisSide:
     def close(self) -> None:
         """Give the namespace back and stop the server that we started."""
         if self._lease is not None and self._held:
-            with suppress(Unavailable):  # else it runs out by itself
+            with suppress(Unavailable), gevent.Timeout(RELEASE_SECONDS, False):  # else it runs out by itself
                 self._lease.release()
         if isinstance(self.transport, RedisTransport):
             self.transport.close()

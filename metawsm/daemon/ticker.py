@@ -81,7 +81,8 @@ def _clockwork(core: Core) -> Clockwork:
             lambda db, before: forget_batches(db, limit=CHUNK),
         ),
         trim_streams=lambda retention: _trim(core, retention),
-        retention=Retention(redis.retention_hours, redis.max_entries),
+        # A command's row outlives its entry in Redis: else an entry delivered again would be taken for a new command.
+        retention=Retention(redis.retention_hours, redis.max_entries, max(7, redis.retention_hours // 24 + 2)),
     )
 
 

@@ -63,7 +63,8 @@ def empty(client: redis.Redis, topic: str, newest: str) -> None:
 
     One transaction, so that no program finds its group missing.
     """
-    groups = [(group.name, _read_upto(client, topic, group, id_key(newest))) for group in inspection.groups(client, topic)]
+    found = inspection.groups(client, topic)
+    groups = [(group.name, _read_upto(client, topic, group, id_key(newest))) for group in found]
     with client.pipeline(transaction=True) as together:
         together.unlink(topic)
         for name, position in groups:

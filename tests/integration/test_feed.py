@@ -6,6 +6,7 @@ import json
 import random
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -257,3 +258,51 @@ def test_heartbeats(daemon: Daemon) -> None:
     frame = stream.frame()
     assert frame.pop("sent_at")
     assert frame == {"type": "heartbeat", "next_cursor": 1, "head_sequence": 1}
+
+
+def test_a_cursor_from_a_page_of_events_is_never_reset(daemon: Daemon) -> None:
+    """The page shows what is committed, the stream what the read models have: one may go on where the other ended."""
+    joined: list[tuple[int, Stream]] = []
+    with events_flowing(daemon):
+        for _ in range(60):
+            page = daemon.request("GET", f"/forum/events?limit=1000&cursor={max(0, head(daemon) - 5)}").body
+            cursor = page["next_cursor"]
+            joined.append((cursor, Stream(daemon, f"cursor={cursor}")))
+    last = ask(daemon)["last_event_sequence"]
+    for cursor, stream in joined:
+        assert stream.events(last) == list(range(cursor + 1, last + 1))
+
+
+def test_small_events_behind_large_ones_are_told_at_once(daemon: Daemon) -> None:
+    """What the read models apply in one batch is handed on in portions, to the last one, without a further event."""
+    live = Stream(daemon, "ticket=MET-9", timeout=5)
+    for burst in range(1, 6):
+        with ThreadPoolExecutor(12) as pool:
+            sent = [pool.submit(ask, daemon, body="\x01" * 65_000) for _ in range(10)]
+            small = pool.submit(ask, daemon, ticket="MET-9").result()["last_event_sequence"]
+            assert [each.result()["ticket"] for each in sent] == ["MET-1"] * 10
+        assert live.events(small) == [small], burst
+
+
+def resident(daemon: Daemon) -> int:
+    """Bytes of memory that the daemon has."""
+    (line,) = (line for line in Path(f"/proc/{daemon.process.pid}/status").read_text().splitlines() if "VmRSS" in line)
+    return int(line.split()[1]) * 1024
+
+
+def test_catching_up_holds_little_for_each_client(daemon: Daemon) -> None:
+    """Twenty clients that ask for everything and read nothing count as clients and cost a few megabytes each."""
+    for _ in range(30):
+        ask(daemon, body="\x01" * 65_000)
+    before = resident(daemon)
+    lazy = [RawWs(daemon.port, f"{STREAM}?cursor=0", timeout=10, Host=f"127.0.0.1:{daemon.port}") for _ in range(20)]
+
+    def streams() -> int:
+        count: int = daemon.request("GET", "/health").body["components"]["http"]["streams"]
+        return count
+
+    eventually(lambda: streams() == len(lazy))
+    assert resident(daemon) - before < 150 * 1024 * 1024
+    for client in lazy:
+        client.__exit__()
+    eventually(lambda: streams() == 0)

@@ -206,6 +206,24 @@ def test_somebody_elses_entry_on_the_feed_does_not_block_it(
         eventually(lambda: daemon.request("GET", "/health").body["status"] == "ok")
 
 
+def test_somebody_elses_entry_on_an_event_topic_costs_nobody_a_group(
+    server: ServerHandle, start_daemon: Callable[..., Daemon]
+) -> None:
+    """The topic is mended, and the groups of other programs on it go on where they were."""
+    daemon = start_daemon("--redis", server.url)
+    topic = "forum.events.thread.opened"
+    assert ask(daemon) == 201
+    with server.client() as client:
+        client.xgroup_create(topic, "reports", "0")
+        assert len(client.xreadgroup("reports", "me", {topic: ">"}, noack=True)[0][1]) == 1
+        client.xadd(topic, {"a": "b"})
+        assert ask(daemon) == 201
+        check_streams(daemon, client)
+        eventually(lambda: client.xlen(topic) == 2)
+        ((_, entries),) = client.xreadgroup("reports", "me", {topic: ">"}, noack=True)
+        assert [entry_id for entry_id, _ in entries] == [client.xrange(topic)[-1][0]]
+
+
 def test_a_key_of_another_type_parks_only_its_own_topic(
     server: ServerHandle, start_daemon: Callable[..., Daemon]
 ) -> None:

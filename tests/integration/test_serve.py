@@ -75,6 +75,7 @@ def test_another_database_on_the_same_namespace_is_refused(
     assert other.returncode == 1
     for told in (str(daemon.database), str(tmp_path / ".metawsm" / "metawsm.db"), "database number"):
         assert told in other.stderr
+    assert "serving" not in other.stderr
     assert daemon.request("POST", "/forum/threads", ASK).status == 201
 
 
@@ -137,6 +138,32 @@ def test_a_request_that_waits_is_answered_at_the_end(server: ServerHandle, start
         db.execute("ROLLBACK")
         assert reply.result().status == 201
     assert daemon.process.wait(10) == 0
+
+
+def test_a_stop_beside_a_stalled_redis_is_short(server: ServerHandle, start_daemon: Callable[..., Daemon]) -> None:
+    """A request that waits for Redis gets its 202, and nothing waits for Redis to answer."""
+    daemon = start_daemon("--redis", server.url)
+    with ThreadPoolExecutor(1) as pool:
+        server.pause()
+        reply = pool.submit(daemon.request, "POST", "/forum/threads?wait=30", ASK)
+        with database(daemon.database) as db:
+            eventually(lambda: list(db.execute("SELECT 1 FROM forum_outbox")))
+        began = time.monotonic()
+        assert daemon.stop() == 0
+        assert time.monotonic() - began < 4
+        assert reply.result().status == 202
+        server.resume()
+
+
+def test_what_is_asked_right_after_the_start_is_done(
+    server: ServerHandle, start_daemon: Callable[..., Daemon]
+) -> None:
+    """When the daemon says that it serves, its Redis is connected."""
+    daemon = start_daemon("--redis", server.url, needs_redis=False)
+    for _ in range(3):
+        daemon.stop()
+        daemon.start()
+        assert daemon.request("GET", "/health").body["forum_bus"] == {"healthy": True}
 
 
 def test_a_locked_database_degrades_health_until_it_is_free(

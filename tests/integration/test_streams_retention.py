@@ -118,6 +118,25 @@ def test_a_stream_without_groups_of_ours_is_trimmed_freely(broker: ServerHandle,
     assert first_id(broker) == "2401-0"
 
 
+def test_groups_outlive_an_emptied_stream(connect: Connect) -> None:
+    """Each gets what it had not acknowledged once more and then what is new, also one that had read beyond."""
+    transport = connect()
+    beyond = Subscription("feed", "beyond", noack=True)
+    transport.ensure([OWN, beyond])
+    fill(transport, 6)
+    delivered = transport.exchange([], [], [OWN]).deliveries
+    transport.exchange([], [Ack("feed", OWN.group, [delivered[0].entry_id, delivered[1].entry_id])], [])
+    transport.exchange([Publication("feed", Message("stray", {}, b"{}"))], [], [])
+    while transport.exchange([], [], [beyond]).deliveries:
+        pass
+    transport.empty(["feed"], "6-0")
+    assert transport.ensure([OWN, beyond]) == []
+    fill(transport, 7)
+    seen = transport.exchange([], [], [OWN, beyond]).deliveries
+    assert [each.entry_id for each in seen if each.group == OWN.group] == ["3-0", "4-0", "5-0", "6-0"]
+    assert [each.entry_id for each in seen if each.group == "beyond"] == ["7-0"]
+
+
 def test_server_facts(broker: ServerHandle, connect: Connect) -> None:
     """Version, policy, persistence, role and process are read from the server."""
     transport = connect()
@@ -142,12 +161,11 @@ def test_streams_without_groups_can_be_made(broker: ServerHandle, connect: Conne
         assert [group["name"] for group in client.xinfo_groups("feed")] == [b"metawsm-forum"]
 
 
-def test_a_cleared_stream_can_be_filled_from_below(connect: Connect) -> None:
-    """After FLUSHALL newer entries may be there first; cleared, the feed takes the older ones and delivers them all."""
+def test_an_emptied_stream_can_be_filled_from_below(connect: Connect) -> None:
+    """After FLUSHALL newer entries may be there first; emptied, the feed takes the older ones and delivers them all."""
     transport = connect()
     transport.exchange([Publication("feed", Message("u9", {}, b"{}"), "9-0")], [], [])
-    transport.clear(["feed", "missing"])
-    transport.clear([])
+    transport.empty(["feed", "missing"], "3-0")
     assert transport.ensure([OWN]) == [OWN]
     fill(transport, 3)
     assert [delivery.entry_id for delivery in transport.exchange([], [], [OWN]).deliveries] == ["1-0", "2-0", "3-0"]
