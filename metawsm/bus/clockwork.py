@@ -12,19 +12,48 @@ from metawsm.bus.ports import Db, Writer
 
 @frozen
 class CommandLag:
-    """How far a command group is behind: entries never delivered (None = unknown) and delivered but not acked."""
+    """How far the group of a command topic is behind: entries never delivered (None = unknown), and not yet acked.
 
+    `delivered_ms` is when its newest delivered entry was added, `pending_ms` its oldest one not acked (0: none),
+    milliseconds since 1970 by the clock of Redis.
+    """
+
+    topic: str
     lag: int | None
     pending: int
+    delivered_ms: int
+    pending_ms: int
+
+    def has_passed(self, moment_ms: int) -> bool:
+        """Whether nothing that was added up to that moment is left for the group."""
+        if self.lag == 0 and self.pending == 0:
+            return True
+        return self.delivered_ms > moment_ms and (self.pending == 0 or self.pending_ms > moment_ms)
+
+
+@frozen
+class Sent:
+    """The oldest command that is in Redis and not done: topic, when it was published; `upto` is the newest row now."""
+
+    topic: str
+    at: str
+    upto: int
 
 
 @frozen
 class Retention:
-    """How long things are kept. Hours for streams, days for done outbox rows and idempotency keys."""
+    """How long things are kept in the streams: hours, and entries of each."""
 
     stream_hours: int
     stream_entries: int
-    done_days: int = 7
+
+    @property
+    def done_days(self) -> int:
+        """How long ended outbox rows and idempotency keys are kept: a week, and longer than entries in Redis.
+
+        A command of another program that is delivered once more is known by its row alone.
+        """
+        return max(7, self.stream_hours // 24 + 2)
 
 
 class Prune(Protocol):
@@ -39,8 +68,8 @@ class Prune(Protocol):
 class Clockwork:
     """The tools of schedules. `ago(seconds)` is the time that long ago, RFC 3339.
 
-    `reread` lets the relay look for pending rows in the table, `claim` takes over commands that other consumers of our
-    group have read and left lying.
+    `reread` lets the relay look for pending rows in the table (`True`: even with commands in hand), `claim` takes over
+    commands that other consumers of our group have read and left lying.
     """
 
     writer: Writer
@@ -49,11 +78,12 @@ class Clockwork:
     connected: Callable[[], bool]
     command_lags: Callable[[], Sequence[CommandLag]]
     repeat_sent: Callable[[int], None]
-    oldest_sent: Callable[[Db], tuple[str | None, int]]
+    oldest_sent: Callable[[Db], Sent | None]
     oldest_pending: Callable[[Db], str | None]
-    reread: Callable[[], None]
+    reread: Callable[[bool], None]
     claim: Callable[[], None]
     prunes: Sequence[Prune]
     trim_streams: Callable[[Retention], None]
     retention: Retention
     idle_ticks: int = 0
+    repeated_at: str = ""

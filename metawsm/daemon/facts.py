@@ -98,7 +98,7 @@ class Facts:
         return {
             "database": self._guarded(self._database),
             "redis": self._redis(),
-            "commands": {"status": "ok", "handled": self.lanes.handled, "in_flight": self.lanes.in_flight},
+            "commands": self._commands(),
             "projections": self._guarded(self._projections),
             "dead_letters": self._guarded(self._dead_letters),
             "loops": {"status": "degraded" if broken else "ok"} | ({"broken": broken} if broken else {}),
@@ -153,6 +153,12 @@ class Facts:
             told = "groups of other programs are far behind; they lose what is older than the retention"
             return {"status": "attention", "error": told, "foreign_groups": list(self.redis.behind), **shown}
         return {"status": "ok", **shown}
+
+    def _commands(self) -> dict[str, Any]:
+        """`trimmed` counts entries that were removed from Redis unread; those of other programs are lost."""
+        lanes = self.lanes
+        status = "attention" if lanes.trimmed else "ok"
+        return {"status": status, "handled": lanes.handled, "in_flight": lanes.in_flight, "trimmed": lanes.trimmed}
 
     def _projections(self) -> dict[str, Any]:
         shown: dict[str, Any] = {"status": "ok", "applied_sequence": self.tail.head}

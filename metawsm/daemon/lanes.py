@@ -74,6 +74,7 @@ class Lanes:
         self._told_at = -TELL_SECONDS
         self.handled = 0
         self.buried = 0
+        self.trimmed = 0
 
     @property
     def in_flight(self) -> int:
@@ -88,6 +89,9 @@ class Lanes:
         place = (delivery.topic, delivery.entry_id)
         if place not in self._flying:
             self._flying.add(place)
+            if delivery.trimmed:
+                self.trimmed += 1
+                log.warning("%s was removed from Redis before it was handled", _name(delivery))
             self._submit(delivery)
 
     def _submit(self, delivery: Delivery) -> None:

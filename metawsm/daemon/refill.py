@@ -20,8 +20,8 @@ class Refill:
 
     `start()` gives the sequence before the window and `published()` the newest one that had been published;
     `load(after, limit)` the events behind a sequence; `messages` makes publications of one; `empty(topics, newest)`
-    makes streams empty. While it is active, the relay keeps newer events back: their ids would bar the older ones. A stream
-    that got newer entries all the same is emptied, and the window is published again.
+    makes streams empty. While it is active, the relay keeps newer events back: their ids would bar the older ones. A
+    stream that got newer entries all the same is emptied, and the window is published again.
     """
 
     def __init__(

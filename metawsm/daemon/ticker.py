@@ -7,7 +7,8 @@ import time
 
 import gevent
 
-from metawsm.bus.clockwork import Clockwork, CommandLag, Retention
+from metawsm.bus.clockwork import Clockwork, CommandLag, Retention, Sent
+from metawsm.bus.ports import Db
 from metawsm.bus.projecting import forget_batches
 from metawsm.bus.specs import ScheduleSpec
 from metawsm.daemon.bootstrap import Core
@@ -71,9 +72,9 @@ def _clockwork(core: Core) -> Clockwork:
         connected=lambda: core.relay.connected,
         command_lags=lambda: _lags(core),
         repeat_sent=core.relay.repeat_sent,
-        oldest_sent=lambda db: (core.outbox.oldest(db, "sent"), core.outbox.last_id(db)),
+        oldest_sent=lambda db: _oldest_sent(core, db),
         oldest_pending=lambda db: core.outbox.oldest(db, "pending"),
-        reread=lambda: _reread(core),
+        reread=lambda surely: _reread(core, surely),
         claim=lambda: _claim(core),
         prunes=(
             lambda db, before: core.outbox.prune(db, before, CHUNK),
@@ -81,14 +82,18 @@ def _clockwork(core: Core) -> Clockwork:
             lambda db, before: forget_batches(db, limit=CHUNK),
         ),
         trim_streams=lambda retention: _trim(core, retention),
-        # A command's row outlives its entry in Redis: else an entry delivered again would be taken for a new command.
-        retention=Retention(redis.retention_hours, redis.max_entries, max(7, redis.retention_hours // 24 + 2)),
+        retention=Retention(redis.retention_hours, redis.max_entries),
     )
 
 
-def _reread(core: Core) -> None:
+def _oldest_sent(core: Core, db: Db) -> Sent | None:
+    found = core.outbox.oldest_sent(db)
+    return found and Sent(*found, upto=core.outbox.last_id(db))
+
+
+def _reread(core: Core, surely: bool) -> None:
     """Not while they are being read, or while commands are in hand: those are marked when they are done."""
-    if not core.relay.rereading and core.lanes.in_flight == 0:
+    if not core.relay.rereading and (surely or core.lanes.in_flight == 0):
         core.relay.reread()
 
 
@@ -105,7 +110,21 @@ def _lags(core: Core) -> list[CommandLag]:
     if not isinstance(transport, RedisTransport):
         return []
     infos = transport.inspect([s for s in core.subscriptions if s.topic != core.topics.feed])
-    return [CommandLag(info.consumer_group_lag, info.consumer_group_pending) for info in infos]
+    return [
+        CommandLag(
+            info.topic,
+            info.consumer_group_lag,
+            info.consumer_group_pending,
+            _milliseconds(info.last_delivered_id),
+            _milliseconds(info.oldest_pending_id),
+        )
+        for info in infos
+    ]
+
+
+def _milliseconds(entry_id: str) -> int:
+    """When an entry was added, by the server's clock, as its id says; 0 without one."""
+    return int(entry_id.partition("-")[0] or 0)
 
 
 def _look_at_groups(core: Core) -> None:

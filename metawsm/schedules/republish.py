@@ -1,16 +1,20 @@
-"""Commands that are sent and not done although Redis holds nothing for us any more are published again."""
+"""Commands that are sent and not done although Redis holds nothing of them any more are published again."""
 
 from __future__ import annotations
 
-from metawsm.bus.clockwork import Clockwork
+from datetime import datetime
+
+from metawsm.bus.clockwork import Clockwork, Sent
 from metawsm.bus.specs import ScheduleSpec
 
 PATIENCE = 2.0  # seconds a sent command may take before it is looked after
-TICKS = 2  # looks in a row that must show empty groups
+LONG_PATIENCE = 10.0  # seconds after which pending rows are read again, busy or not
+TICKS = 2  # looks in a row that must show that its group holds nothing of it
+SLACK_MS = 1000  # the server's clock may be behind ours
 
 
 def run(tools: Clockwork) -> None:
-    """Look once: only when every group shows lag 0 and pending 0 for a second is a sent command lost in Redis.
+    """Look once: only what its own group has passed for a second, read or not, is lost in Redis.
 
     What another consumer of our group took away is fetched back first; rows that stay pending are looked for again.
     """
@@ -19,16 +23,22 @@ def run(tools: Clockwork) -> None:
     tools.claim()
     pending = tools.read(tools.oldest_pending)
     if pending is not None and pending < tools.ago(PATIENCE):
-        tools.reread()
-    oldest, upto = tools.read(tools.oldest_sent)
-    if oldest is None or oldest > tools.ago(PATIENCE):
+        tools.reread(pending < tools.ago(LONG_PATIENCE))
+    sent = tools.read(tools.oldest_sent)
+    if sent is None or sent.at > tools.ago(PATIENCE):
         tools.idle_ticks = 0
         return
-    empty = all(lag.lag == 0 and lag.pending == 0 for lag in tools.command_lags())
-    tools.idle_ticks = tools.idle_ticks + 1 if empty else 0
+    tools.idle_ticks = tools.idle_ticks + 1 if _is_lost(tools, sent) else 0
     if tools.idle_ticks >= TICKS:
         tools.idle_ticks = 0
-        tools.repeat_sent(upto)
+        tools.repeated_at = tools.ago(0)
+        tools.repeat_sent(sent.upto)
+
+
+def _is_lost(tools: Clockwork, sent: Sent) -> bool:
+    since = datetime.fromisoformat(max(sent.at, tools.repeated_at))  # what was repeated is on its way again
+    moment_ms = int(since.timestamp() * 1000) + SLACK_MS
+    return all(lag.has_passed(moment_ms) for lag in tools.command_lags() if lag.topic == sent.topic)
 
 
 SPEC = ScheduleSpec("republish", 1.0, run)

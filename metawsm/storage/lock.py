@@ -73,21 +73,6 @@ def holder_of(database: Path | str) -> Holder | None:
         return None
 
 
-def is_held(database: Path | str) -> bool:
-    """Whether a living process holds the lock now (for tools that must not run beside the daemon)."""
-    try:
-        descriptor = os.open(lock_path(database), os.O_RDWR | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(descriptor)
-    return False
-
-
 def _taken(database: Path | str, path: Path) -> str:
     holder = holder_of(database)
     who = f"process {holder.pid} at {holder.addr} since {holder.started_at}" if holder else "another process"

@@ -48,6 +48,10 @@ WHERE status = ? AND status <> 'done' AND id > ? AND id <= ? AND (kind = 'comman
 _COUNTS = "SELECT status, count(*) FROM forum_outbox WHERE status <> 'done' GROUP BY status"
 _UNDONE = "SELECT count(*) FROM forum_outbox WHERE kind = 'command' AND status IN ('pending', 'sent')"
 _OLDEST = "SELECT created_at FROM forum_outbox WHERE status = ? AND status <> 'done' ORDER BY id LIMIT 1"
+_OLDEST_SENT = """
+SELECT topic, coalesce(sent_at, created_at) FROM forum_outbox
+WHERE status = 'sent' AND status <> 'done' ORDER BY id LIMIT 1
+"""
 _LATEST = """
 SELECT id, message_id, topic, message_key, status, outcome, attempt_count, last_error, created_at, updated_at, sent_at
 FROM forum_outbox ORDER BY id DESC LIMIT ?
@@ -120,6 +124,10 @@ class Outbox:
     def oldest(self, db: Db, status: str) -> str | None:
         """When the oldest row of a status was accepted, or None."""
         return next((str(at) for (at,) in db.execute(_OLDEST, (status,))), None)
+
+    def oldest_sent(self, db: Db) -> tuple[str, str] | None:
+        """Topic and time of publishing of the oldest command that is in Redis and not done."""
+        return next(((str(topic), str(at)) for topic, at in db.execute(_OLDEST_SENT)), None)
 
     def last_id(self, db: Db) -> int:
         """The highest id there is."""

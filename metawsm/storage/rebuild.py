@@ -21,7 +21,8 @@ from metawsm.projections import ALL, thread_views
 from metawsm.storage.errors import translate
 
 STEP_SECONDS = 0.003
-# So few events are applied in the step that swaps: it holds the writer longest.
+# So few events are applied in the step that swaps: it holds the writer longest. Each time that the end was reached with
+# more, as many more are allowed: under load it would never end otherwise.
 _FEW = 32
 _CHUNK = 16
 _MOST = 100_000
@@ -83,6 +84,7 @@ class Rebuild:
         self._specs = specs
         self._versions = {spec.name: spec.version for spec in specs}
         self._skip: set[tuple[str, int]] = set()
+        self._allowed = _FEW
 
     def leave_out(self, projection: str, sequence: int) -> None:
         """Do not apply this event to this projection, as it failed."""
@@ -91,6 +93,7 @@ class Rebuild:
     def start(self, db: Db) -> None:
         """Forget any rebuild that did not end."""
         db.execute("DELETE FROM metawsm_meta WHERE name = 'rebuild'")
+        self._allowed = _FEW
 
     def is_running(self, db: Db) -> bool:
         """Whether a rebuild was begun and has not ended, for example because the process was killed."""
@@ -122,8 +125,10 @@ class Rebuild:
             skip: Skip = self._skip
             applied = projector.apply_after(db, plan.sequence, _MOST, self._step_seconds, skip, goal)
             events, plan = applied.events, evolve(plan, sequence=applied.last)
-        if plan.sequence >= goal and events <= _FEW:
-            plan = self._swap(db, plan)
+        if plan.sequence >= goal:
+            if events <= self._allowed:
+                plan = self._swap(db, plan)
+            self._allowed += _FEW
         _save(db, plan)
         return Progress(plan.sequence, max(goal, _head(db)))
 

@@ -74,12 +74,8 @@ class ServerFacts:
 Stream = Mapping[str, Any]
 
 
-def version(client: redis.Redis) -> str:
-    """Return `valkey <version>` or `redis <version>`."""
-    return _version(client.info("server"))
-
-
 def _version(info: Stream) -> str:
+    """`valkey <version>` or `redis <version>`."""
     return f"valkey {info['valkey_version']}" if "valkey_version" in info else f"redis {info['redis_version']}"
 
 

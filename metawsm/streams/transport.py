@@ -112,7 +112,7 @@ class RedisTransport:
     def claim_idle(self, read: Subscription, idle_seconds: float) -> Sequence[Delivery]:
         """Take over entries that other consumers of the group have left lying for so long, and return them.
 
-        Pending entries whose body is gone are dropped by the server and not returned.
+        Pending entries whose body is gone come as trimmed ones; the server has dropped them already.
         """
         parts = [read.topic, read.group, self._consumer.decode(), str(int(idle_seconds * 1000)), "0", "COUNT"]
         (reply,) = self._link.pipeline([pack(b"XAUTOCLAIM", *map(str.encode, parts), b"%d" % read.count)])
@@ -120,7 +120,8 @@ class RedisTransport:
             if error_code(reply) not in MISSING_GROUP:
                 self._groups.mark_sick(read.topic, reply)
             return []
-        return entries_of(read.topic, read.group, reply[1])
+        gone = [Delivery(read.topic, read.group, entry_id.decode(), trimmed=True) for entry_id in reply[2]]
+        return [*entries_of(read.topic, read.group, reply[1]), *gone]
 
     def ensure(self, reads: Sequence[Subscription]) -> Sequence[Subscription]:
         """Create missing streams and groups (from the beginning); return those that had to be created."""
@@ -144,11 +145,6 @@ class RedisTransport:
         """The id of the last entry ever added (`0-0` for an empty or missing stream)."""
         with translated(self.shown_url):
             return inspection.last_generated_id(self._server.client, topic)
-
-    def ping(self) -> str:
-        """Return the server's kind and version, as `redis 7.0.15` or `valkey 9.1.2`. Raises Unavailable."""
-        with translated(self.shown_url):
-            return inspection.version(self._server.client)
 
     def server_facts(self) -> ServerFacts:
         """What matters of the server's state and configuration."""

@@ -243,15 +243,6 @@ def test_lists_are_tables() -> None:
     assert "--cursor abc" in done.stderr
 
 
-def test_search_shows_what_matched() -> None:
-    """The place that matched stands beside each thread."""
-    threads = [VIEW | {"match": {"sequence": 7, "post_id": "fevt-1.post", "snippet": "it is flaky again"}}]
-    with scripted(says_json(200, {"threads": threads})) as server:
-        done = shell(["forum", "search", "flaky"], METAWSM_SERVER=server.url)
-    head, row = done.stdout.splitlines()
-    assert row[head.index("MATCH") :].strip() == "it is flaky again"
-
-
 @pytest.mark.parametrize("columns", [80, 120])
 def test_tables_fit_a_terminal(columns: int) -> None:
     """On a terminal no line is wider than it is, and the title is still there."""
@@ -340,26 +331,6 @@ def test_watch_ends_quietly_when_its_reader_has_gone() -> None:
         process.stdout.close()
         assert process.wait(10) == 0
         assert process.stderr.read() == b""
-
-
-def test_watch_once_prints_what_is_there() -> None:
-    """All pages are read, a short one is not the last; it ends where the cursor stays."""
-    first = {"events": [event(n) for n in range(1, 501)], "next_cursor": 500}
-    short = {"events": [event(501)], "next_cursor": 2500}
-    none_here = {"events": [], "next_cursor": 4500}
-    last = {"events": [event(4600)], "next_cursor": 4600}
-
-    def play(server: ScriptedServer, sock: socket.socket) -> None:
-        for page in (first, short, none_here, last, {"events": [], "next_cursor": 4600}):
-            server.read_request(sock)
-            sock.sendall(answer(200, json.dumps(page).encode()))
-
-    with scripted(play) as server:
-        done = shell(["forum", "watch", "--once"], METAWSM_SERVER=server.url)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert len(done.stdout.splitlines()) == 502
-    asked = [first_line(request).partition("cursor=")[2].partition("&")[0] for request in server.requests]
-    assert asked == ["0", "500", "2500", "4500", "4600"]
 
 
 def test_rebuild_shows_its_progress() -> None:

@@ -162,6 +162,29 @@ def test_a_sent_command_that_redis_lost_is_missed_while_running(
         eventually(lambda: list(db.execute(done)) == [("done",)], timeout=8)
 
 
+def test_a_lost_command_is_missed_beside_busy_groups(start_faulty: Callable[..., Daemon], server: ServerHandle) -> None:
+    """One whose entry vanished is published again although the group of another topic always has something pending."""
+    daemon = start_faulty()
+    open_threads(daemon, "fthr-1")
+    busy, group = "forum.commands.open_thread", "metawsm-forum"
+    with database(daemon.database) as db, server.client() as client:
+        ((entry, _),) = client.xrange(busy)
+
+        def is_done() -> bool:
+            client.xclaim(busy, group, "another", 0, [entry], force=True)
+            return list(db.execute("SELECT status FROM forum_outbox WHERE message_id = 'fcmd-lost'")) == [("done",)]
+
+        db.execute(
+            "INSERT INTO forum_outbox"
+            " (message_id, kind, topic, message_key, payload_json, status, created_at, updated_at)"
+            " SELECT 'fcmd-lost', kind, 'forum.commands.add_post', 'fthr-lost',"
+            " replace(payload_json, 'fcmd-', 'fcmd-lost'), 'sent', ?1, ?1"
+            " FROM forum_outbox WHERE kind = 'command' LIMIT 1",
+            ("2026-01-01T00:00:00.000000Z",),
+        )
+        eventually(is_done, timeout=8)
+
+
 @pytest.mark.parametrize("fault", ["double", "flaky"])
 def test_the_ledger_with_unreliable_deliveries(
     fault: str, start_faulty: Callable[..., Daemon], server: ServerHandle

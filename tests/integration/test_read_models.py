@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,6 @@ from metawsm.projections.search import search
 from metawsm.projections.thread_stats import stats
 from metawsm.projections.thread_views import QUEUES, list_threads, queue
 from metawsm.storage.event_pages import event_object, events_page, thread_detail
-from metawsm.storage.log_reads import debug_rows
 from tests.support.forum_stories import expected, story, tell
 from tests.support.read_side import KB, MINUTES, Forum
 
@@ -313,91 +311,6 @@ def test_search_takes_every_filter(lively: Forum) -> None:
 def test_any_query_is_answered(lively: Forum, query: str) -> None:
     """What looks like the syntax of the index is only words: never an error."""
     assert isinstance(found(lively, query)["threads"], list)
-
-
-def test_search_passes_a_long_thread_quickly(forum: Forum) -> None:
-    """Thousands of hits in one thread hide no other, take few pages, and are asked about once for a page."""
-    first, long, quiet = (forum.open(body="needle") for _ in range(3))
-    for _ in range(2500):
-        forum.do(long, actions.post, "needle")
-        forum.do(quiet, actions.post, "nothing here")
-    forum.apply_all()
-    statements: list[str] = []
-    forum.db.set_exec_trace(lambda _cursor, sql, _values: statements.append(sql) or True)
-    for limit, most_pages in ((50, 2), (1, 4)):
-        pages, cursor = [found(forum, "needle", limit=limit)], None
-        while cursor := pages[-1].get("next_cursor"):
-            pages.append(found(forum, "needle", limit=limit, cursor=cursor))
-        assert [thread for page in pages for thread in ids(page)] == [long, quiet, first]
-        assert len(pages) <= most_pages
-    forum.db.set_exec_trace(None)
-    assert len(statements) < 60
-
-
-def _refused(read: Callable[[str], Any], values: list[Any]) -> None:
-    """A cursor of these values is malformed."""
-    with pytest.raises(Malformed):
-        read(base64.urlsafe_b64encode(json.dumps(values).encode()).decode().rstrip("="))
-
-
-@pytest.mark.parametrize("kind", ["priority", "attention", *QUEUES])
-def test_a_cursor_made_by_hand_is_malformed(forum: Forum, kind: str) -> None:
-    """A time where a sequence belongs and the reverse, a stretch that is not there, half a surrogate pair."""
-    for _ in range(2):
-        forum.do(forum.open(), actions.assign, "human", "kb", None)
-    forum.later(minutes=MINUTES + 1)
-    forum.apply_all()
-
-    def read(cursor: str | None) -> Any:
-        if kind in ("priority", "attention"):
-            return listed(forum, limit=1, cursor=cursor, sort=kind)
-        return queued(forum, kind, limit=1, cursor=cursor)
-
-    given = read(None)["next_cursor"]
-    parts = json.loads(base64.urlsafe_b64decode(given + "=="))
-    question, head, due, stretch, moment, place, key = parts
-    assert read(given)["threads"]
-    other = ("", 5) if moment else ("2026-11-01T08:00:01.000000Z", 0)
-    _refused(read, [question, head, due, stretch, *other, key])
-    _refused(read, [question, head, due, stretch + 1000, moment, place, key])
-    _refused(read, [question, head, "\ud800", stretch, moment, place, key])
-
-
-WIDE = "\x01" * 65_000
-
-
-def test_large_pages_end_short_and_lead_to_the_rest(forum: Forum) -> None:
-    """A page of posts or events stays at some megabytes, whatever is in it; the pages together hold everything."""
-    thread = forum.open()
-    for _ in range(30):
-        forum.do(thread, actions.post, WIDE)
-    forum.apply_all()
-    posts, before = [], None
-    while True:
-        detail = thread_detail(forum.db, thread, before, 500, escalation_minutes=MINUTES)
-        assert len(json.dumps(detail)) < 6_000_000
-        assert detail["posts"] and detail["events"]
-        posts[:0] = [post["sequence"] for post in detail["posts"]]
-        if (before := detail.get("posts_before")) is None:
-            break
-    assert posts == list(range(1, 32))
-    for wanted in ({}, {"ticket": "MET-1", "thread_id": thread}):
-        sequences: list[int] = []
-        cursor = 0
-        while (page := events_page(forum.db, wanted, cursor, 1000))["next_cursor"] > cursor:
-            assert len(json.dumps(page)) < 6_000_000
-            sequences += [event["sequence"] for event in page["events"]]
-            cursor = page["next_cursor"]
-        assert sequences == list(range(1, 32))
-
-
-def test_debugging_shows_the_beginning_of_large_payloads(forum: Forum) -> None:
-    """Enough to see what an event was, not all of it."""
-    thread = forum.open(body="short")
-    forum.do(thread, actions.post, WIDE)
-    large, small = debug_rows(forum.db, {}, 50)["events"]
-    assert len(large["payload_json"]) == 301
-    assert json.loads(small["payload_json"])["body"] == "short"
 
 
 def test_a_thread_shows_its_newest_posts(forum: Forum) -> None:

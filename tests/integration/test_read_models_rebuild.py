@@ -15,6 +15,7 @@ from metawsm.projections import ALL
 from metawsm.projections.search import search
 from metawsm.projections.thread_views import list_threads
 from metawsm.storage.connection import open_reader
+from metawsm.storage.log_reads import head
 from metawsm.storage.rebuild import Rebuild, prepare
 from tests.support.forum_stories import story, tell
 from tests.support.read_side import MINUTES, Forum
@@ -66,6 +67,20 @@ def test_steps_are_short(forum: Forum) -> None:
     assert len(took) > 10
     assert took[int(len(took) * 0.9)] < 0.010
     assert took[-1] < 0.100
+
+
+def test_it_swaps_under_load(forum: Forum) -> None:
+    """Also when more happens between any two steps than the step that swaps would take at first."""
+    making = Rebuild(lambda: forum.now, step_seconds=10)
+    steps = 0
+    while not any(forum.db.execute("SELECT 1 FROM sqlite_schema WHERE name LIKE 'old^_%' ESCAPE '^'")):
+        before = head(forum.db)
+        tell(forum, story(1000 + steps, 100))
+        forum.apply_all()
+        assert head(forum.db) - before > 32
+        forum.write(lambda: making.step(forum.db))
+        steps += 1
+        assert steps < 12
 
 
 def test_another_version_is_noticed_and_made_anew(forum: Forum) -> None:

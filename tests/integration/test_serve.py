@@ -155,9 +155,7 @@ def test_a_stop_beside_a_stalled_redis_is_short(server: ServerHandle, start_daem
         server.resume()
 
 
-def test_what_is_asked_right_after_the_start_is_done(
-    server: ServerHandle, start_daemon: Callable[..., Daemon]
-) -> None:
+def test_what_is_asked_right_after_the_start_is_done(server: ServerHandle, start_daemon: Callable[..., Daemon]) -> None:
     """When the daemon says that it serves, its Redis is connected."""
     daemon = start_daemon("--redis", server.url, needs_redis=False)
     for _ in range(3):
@@ -226,9 +224,7 @@ def test_read_models_far_behind_the_log_degrade_health(
     assert "events behind" in _health_of(daemon, "projections", "degraded")["error"]
 
 
-def test_a_foreign_group_that_stays_behind_is_named(
-    server: ServerHandle, start_daemon: Callable[..., Daemon]
-) -> None:
+def test_a_foreign_group_that_stays_behind_is_named(server: ServerHandle, start_daemon: Callable[..., Daemon]) -> None:
     """Health says attention, with topic and group, for a group of another program for which nobody reads."""
     daemon = start_daemon("--redis", server.url)
     assert daemon.request("POST", "/forum/threads", ASK).status == 201

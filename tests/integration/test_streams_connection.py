@@ -80,11 +80,11 @@ def test_tcp_password_and_database(start_broker: Start) -> None:
     port = free_port()
     start_broker("--port", str(port), "--requirepass", "s3cret")
     good = RedisTransport(f"redis://:s3cret@127.0.0.1:{port}/5", "c")
-    assert good.ping()
+    assert good.server_facts().version
     good.close()
     bad = RedisTransport(f"redis://:wr0ng@127.0.0.1:{port}/5", "c")
     with pytest.raises(Unavailable) as caught:
-        bad.ping()
+        bad.server_facts()
     assert "wr0ng" not in caught.value.message
     bad.close()
 
@@ -150,5 +150,5 @@ def test_a_sentinel_url_finds_the_primary(sentinel: tuple[int, int]) -> None:
     watcher, _ = sentinel
     url = f"redis+sentinel://127.0.0.1:{free_port()},127.0.0.1:{watcher}/mine/2"
     transport = RedisTransport(url, "c")
-    assert eventually(transport.ping, timeout=10).startswith("redis")
+    assert eventually(transport.server_facts, timeout=10).version.startswith("redis")
     transport.close()

@@ -141,7 +141,7 @@ def test_memory_that_runs_out_in_the_middle_leaves_no_hole(start_broker: Start) 
     """A large message that does not fit between two small ones that do: none of the three is published."""
     broker = start_broker()
     transport = RedisTransport(broker.url, "c")
-    transport.ping()
+    transport.server_facts()
     with broker.client() as client:
         client.config_set("maxmemory", int(client.info("memory")["used_memory"]) + 2_000_000)
     three = [on("feed", "u1", "1-0"), on("feed", "u2", "2-0", size=8_000_000), on("feed", "u3", "3-0")]

@@ -107,7 +107,7 @@ def test_a_paused_server_is_unavailable_and_a_repeat_harmless(broker: ServerHand
     with pytest.raises(Unavailable, match="Timeout"):
         transport.exchange([on("feed", "u2", "2-0")], [], [])
     with pytest.raises(Unavailable, match="Timeout"):
-        transport.ping()
+        transport.server_facts()
     assert time.monotonic() - started < 3
     broker.resume()
     eventually(lambda: broker.client().xlen("feed") == 2)
@@ -217,7 +217,7 @@ def test_nobody_there_is_unavailable_at_once() -> None:
         free.bind(("127.0.0.1", 0))
         transport = RedisTransport(f"redis://:secret@127.0.0.1:{free.getsockname()[1]}/0", "c")
     started = time.monotonic()
-    for call in (transport.ping, lambda: transport.exchange([], [], READS), lambda: transport.listen(READS, 5)):
+    for call in (transport.server_facts, lambda: transport.exchange([], [], READS), lambda: transport.listen(READS, 5)):
         with pytest.raises(Unavailable, match=r"redis://:\*\*\*@127\.0\.0\.1:\d+/0: .*refused") as caught:
             call()
         assert "secret" not in caught.value.message

@@ -16,8 +16,8 @@ def test_a_portion_at_a_time() -> None:
     """The head stands where the portion ended, so that the next one goes on there."""
     heard: list[int] = []
 
-    def hear(batch: Sequence[TailEvent]) -> None:
-        heard.extend(event.sequence for event in batch)
+    def hear(events: Sequence[TailEvent]) -> None:
+        heard.extend(event.sequence for event in events)
 
     tail = Tail(events, 0)
     tail.subscribe(hear)
