@@ -1,4 +1,4 @@
-"""Keeping the files in shape beside a busy writer: checkpoints, the WAL's length, statistics, free space."""
+"""Keeping the files in shape beside a busy writer: checkpoints, the WAL's length, free space."""
 
 from __future__ import annotations
 
@@ -23,8 +23,6 @@ CHECKPOINT_PAGES = 16 * 1024 * 1024 // PAGE_BYTES
 ALARM_PAGES = WAL_KEPT_BYTES // PAGE_BYTES
 # A restart holds the write lock while it waits for readers; the writer on the hub tries again by timer meanwhile.
 _RESTART_BUSY_MS = 20
-# Rows looked at per index by ANALYZE: bounds one run to milliseconds.
-_ANALYSIS_ROWS = 200
 _PASSIVE_ROUNDS = 3
 _SHORT_REST_PAGES = 256
 _STARVED_PAUSE_SECONDS = 0.25
@@ -38,7 +36,6 @@ class MaintenanceCounters:
 
     checkpoints: int = 0
     starved: int = 0
-    optimised: int = 0
 
 
 class Maintenance:
@@ -79,12 +76,6 @@ class Maintenance:
             self._writer.resume()
         self.counters.starved += not again
         return again
-
-    def optimise(self) -> None:
-        """Refresh the planner's statistics where they are stale; waits. Now and then (hours).
-
-        Raises Unavailable when the writer holds the lock just then."""
-        self._thread.call(self._optimise)
 
     def close(self) -> None:
         """Stop the background work, wait for the thread, close the connection. A second call does nothing."""
@@ -129,13 +120,6 @@ class Maintenance:
                 return False
             raise
         return True
-
-    def _optimise(self) -> None:
-        connection = self._open()
-        with translated(self._path):
-            connection.execute(f"PRAGMA analysis_limit = {_ANALYSIS_ROWS}")
-            connection.execute("PRAGMA optimize(0x10002)")
-        self.counters.optimised += 1
 
 
 def extend_wal(connection: apsw.Connection, size: int = CHECKPOINT_PAGES * PAGE_BYTES) -> None:

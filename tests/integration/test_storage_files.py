@@ -19,7 +19,7 @@ from metawsm.storage.choose import make_writer, measure_commit_ms
 from metawsm.storage.connection import open_reader, open_writer
 from metawsm.storage.lock import Holder, acquire, holder_of, lock_path
 from metawsm.storage.maintenance import Maintenance, free_disk, wal_bytes
-from tests.support.storage_lab import insert, item_database, lock_held, values
+from tests.support.storage_lab import insert, item_database, values
 
 _HOLDER = Holder(pid=4711, addr="127.0.0.1:3001", started_at="2026-11-22T10:00:00.000000Z")
 _TAKER = """
@@ -252,23 +252,6 @@ def test_closing_in_the_middle_of_a_checkpoint_is_quiet(tmp_path: Path) -> None:
     assert faults == []
     writer.close()
     assert values(path) == list(range(30))
-
-
-def test_optimise_works_beside_the_writer(tmp_path: Path) -> None:
-    """Statistics are made; while another process holds the lock it says so instead of waiting."""
-    path = tmp_path / "db"
-    writer = make_writer(path, kind="hub", connection=item_database(path))
-    writer.run(lambda db: (db.execute("CREATE INDEX item_value ON item(value)"), insert(db, "a")))
-    maintenance = Maintenance(writer)
-    maintenance.optimise()
-    assert writer.run(lambda db: db.execute("SELECT count(*) > 0 FROM sqlite_stat1")) == [(1,)]
-    with lock_held(path):
-        writer_waits = gevent.spawn(writer.run, lambda db: insert(db, "b"))
-        gevent.idle()
-        assert not writer_waits.ready()
-    writer_waits.get(timeout=5)
-    maintenance.close()
-    writer.close()
 
 
 def test_free_disk_is_a_plausible_number(tmp_path: Path) -> None:
