@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -12,23 +12,9 @@ import pytest
 from tests.support.daemon import Daemon, Reply
 from tests.support.eventually import eventually
 from tests.support.ledger import check_database, database
-from tests.support.redis_servers import ServerHandle, start_redis
+from tests.support.redis_servers import ServerHandle
 
 ASK = {"ticket": "MET-1", "title": "t", "body": "b", "actor_type": "human"}
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[ServerHandle]:
-    """Debian's Redis on a unix socket."""
-    handle = start_redis(tmp_path / "broker")
-    yield handle
-    handle.remove()
-
-
-@pytest.fixture
-def daemon(server: ServerHandle, start_daemon: Callable[..., Daemon]) -> Daemon:
-    """A daemon with the default policy."""
-    return start_daemon("--redis", server.url)
 
 
 def ask(daemon: Daemon, key: str | None = None, wait: float = 5, **more: Any) -> Reply:

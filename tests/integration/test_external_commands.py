@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import msgpack
@@ -13,18 +12,10 @@ import pytest
 from tests.support.daemon import Daemon
 from tests.support.eventually import eventually
 from tests.support.ledger import check_database, check_streams, database
-from tests.support.redis_servers import ServerHandle, start_redis
+from tests.support.redis_servers import ServerHandle
 
 UUID = b"_watermill_message_uuid"
 OPEN = {"ticket": "MET-1", "title": "from outside", "body": "b"}
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[ServerHandle]:
-    """Debian's Redis on a unix socket."""
-    handle = start_redis(tmp_path / "broker")
-    yield handle
-    handle.remove()
 
 
 @pytest.fixture
@@ -32,12 +23,6 @@ def redis_client(server: ServerHandle) -> Iterator[Any]:
     """A client that plays the other program."""
     with server.client() as client:
         yield client
-
-
-@pytest.fixture
-def daemon(server: ServerHandle, start_daemon: Callable[..., Daemon]) -> Daemon:
-    """A daemon with the default policy."""
-    return start_daemon("--redis", server.url)
 
 
 def publish(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import random
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -17,24 +17,9 @@ from tests.support.daemon import Daemon
 from tests.support.eventually import eventually
 from tests.support.ledger import Ledger
 from tests.support.raw_ws import RawWs
-from tests.support.redis_servers import ServerHandle, start_redis
 
 STREAM = "/api/v1/forum/stream"
 ASK = {"ticket": "MET-1", "title": "t", "body": "b", "actor_type": "agent"}
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[ServerHandle]:
-    """Debian's Redis on a unix socket."""
-    handle = start_redis(tmp_path / "broker")
-    yield handle
-    handle.remove()
-
-
-@pytest.fixture
-def daemon(server: ServerHandle, start_daemon: Callable[..., Daemon]) -> Daemon:
-    """A daemon with the default policy."""
-    return start_daemon("--redis", server.url)
 
 
 class Stream:

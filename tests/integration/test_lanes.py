@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -14,18 +14,10 @@ import pytest
 from tests.support.daemon import Daemon, Reply
 from tests.support.eventually import eventually
 from tests.support.ledger import Ledger, check_streams, database
-from tests.support.redis_servers import ServerHandle, start_redis
+from tests.support.redis_servers import ServerHandle
 
 NEVER = "/nonexistent/mended"
 POST = {"body": "b", "actor_type": "agent"}
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[ServerHandle]:
-    """Debian's Redis on a unix socket."""
-    handle = start_redis(tmp_path / "broker")
-    yield handle
-    handle.remove()
 
 
 @pytest.fixture

@@ -22,14 +22,6 @@ ASK = {"ticket": "MET-1", "title": "t", "body": "b", "actor_type": "agent"}
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[ServerHandle]:
-    """Debian's Redis on a unix socket."""
-    handle = start_redis(tmp_path / "broker")
-    yield handle
-    handle.remove()
-
-
-@pytest.fixture
 def valkey(tmp_path: Path) -> Iterator[ServerHandle]:
     """The bundled Valkey's binary on a unix socket."""
     handle = start_valkey(tmp_path / "valkey")

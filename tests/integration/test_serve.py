@@ -16,8 +16,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from metawsm.streams.choice import Kind, choose
 from tests.support.daemon import Daemon
 from tests.support.eventually import eventually
@@ -27,14 +25,6 @@ from tests.support.redis_servers import ServerHandle, start_redis
 from tests.support.shell import COMMAND, environment
 
 ASK = {"ticket": "MET-1", "title": "t", "body": "b", "actor_type": "agent"}
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[ServerHandle]:
-    """Debian's Redis on a unix socket."""
-    handle = start_redis(tmp_path / "broker")
-    yield handle
-    handle.remove()
 
 
 def serve(folder: Path, *options: str, **env: str) -> subprocess.CompletedProcess[str]:
