@@ -40,10 +40,10 @@ def _flag(name: str, flags: Mapping[str, str]) -> str:
 
 def _hint(error: MetawsmError) -> str:
     """What to do about it, for errors whose message cannot know."""
-    if error.code in ("not_allowed", "unauthenticated"):
+    if error.code in ("not_allowed", "unauthenticated") and "token" in error.message:
         return (
-            "human and operator need the daemon's token: run from its folder, or set METAWSM_TOKEN_FILE to its"
-            " .metawsm/token"
+            "run from the daemon's folder, or set METAWSM_TOKEN_FILE to its .metawsm/token; agents need none:"
+            " --actor-type agent"
         )
     if error.code == "stale_sequence":
         return "somebody was faster; look with `metawsm.pyz forum thread` and repeat"

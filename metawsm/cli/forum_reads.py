@@ -9,9 +9,10 @@ from typing import Any
 import click
 
 from metawsm.cli.failures import Failure
-from metawsm.cli.output import Column, age, indented, key, note, print_json, say, table
+from metawsm.cli.output import Column, age, key, note, print_json, say, table
 from metawsm.cli.session import Session, connected
 from metawsm.cli.text import one_line
+from metawsm.cli.thread_page import page
 from metawsm.client.address import quote
 from metawsm.domain.errors import MetawsmError
 
@@ -64,7 +65,12 @@ def reading(*options: Callable[[Verb], Verb]) -> Callable[[Verb], Verb]:
 
 
 @click.command("list")
-@reading(*FILTERS, *VIEWER, *PAGE)
+@reading(
+    *FILTERS,
+    *VIEWER,
+    *PAGE,
+    option("--sort", "priority (default), or attention: overdue first, then what waits longest.", metavar="ORDER"),
+)
 def list_threads(session: Session, **query: Any) -> None:
     """List threads, the most pressing first.
 
@@ -76,7 +82,9 @@ def list_threads(session: Session, **query: Any) -> None:
 
 @click.command()
 @click.argument("words", nargs=-1)
-@reading(option("--query", "Words to look for; may also stand as arguments."), *FILTERS, *VIEWER, *PAGE)
+@reading(
+    option("--query", "Whole words, all of which must match; may also stand as arguments."), *FILTERS, *VIEWER, *PAGE
+)
 def search(session: Session, words: tuple[str, ...], **query: Any) -> None:
     """Search titles and posts, the newest match first.
 
@@ -104,7 +112,7 @@ def queue(session: Session, **query: Any) -> None:
 @click.command()
 @reading(
     option("--thread-id", "The thread.", required=True),
-    option("--limit", "Most posts.", type=click.IntRange(1, 500)),
+    option("--limit", "Most posts. [default: 100]", type=click.IntRange(1, 500)),
     option("--posts-before", "Only posts before this sequence."),
 )
 def thread(session: Session, thread_id: str, **query: Any) -> None:
@@ -118,8 +126,8 @@ def thread(session: Session, thread_id: str, **query: Any) -> None:
         print_json(answer)
         return
     _head(answer.get("thread", {}))
-    for post in answer.get("posts", ()):
-        _post(post)
+    for line in page(answer):
+        say(line)
     if answer.get("posts_before"):
         note(f"there are older posts: add --posts-before {answer['posts_before']}")
 
@@ -155,12 +163,12 @@ def _threads(session: Session, path: str, query: Mapping[str, Any], empty: str, 
         return
     columns = [
         Column("THREAD", key("thread_id")),
-        Column("STATE", key("state")),
-        Column("PRIORITY", key("priority"), drop=1),
-        Column("WAITS", lambda row: age(row.get("waiting_since")), drop=2),
-        Column("POSTS", key("posts_count"), drop=5),
-        Column("TICKET", key("ticket"), drop=3),
-        Column("FROM", _asker, drop=4),
+        Column("STATE", key("state"), drop=4),
+        Column("PRIORITY", key("priority"), drop=3),
+        Column("WAITS", lambda row: age(row.get("waiting_since")), drop=1),
+        Column("POSTS", key("posts_count"), drop=8),
+        Column("TICKET", key("ticket"), drop=2),
+        Column("FROM", _asker, drop=5),
         Column("ASSIGNEE", key("assignee_name"), drop=6),
         Column("TITLE", _title, flexible=True),
     ]
@@ -200,11 +208,3 @@ def _head(view: Row) -> None:
     if view.get("waiting_since"):
         facts.append(f"waits {age(view['waiting_since'])}")
     say("  ".join(one_line(fact) for fact in facts if fact))
-
-
-def _post(post: Row) -> None:
-    """One post under its head."""
-    author = " ".join(str(post[name]) for name in ("actor_type", "actor_name") if post.get(name))
-    kind = f"  {post['kind']}" if post.get("kind") not in (None, "post") else ""
-    say(one_line(f"#{post.get('sequence', '')} {author}  {post.get('created_at', '')[:19]}{kind}").join(("\n", "")))
-    say(indented(post.get("body", "")))

@@ -12,7 +12,7 @@ import click
 from metawsm.cli.exit_codes import ExitCode, exit_code
 from metawsm.cli.failures import Failure, lines, usage_line
 from metawsm.cli.lazy import LazyGroup
-from metawsm.cli.output import note, silence_stdout
+from metawsm.cli.output import note, say, silence_stdout
 from metawsm.domain.errors import MetawsmError
 
 
@@ -27,7 +27,23 @@ class Root(LazyGroup):
     }
 
 
-@click.command(cls=Root, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+def _show_version(context: click.Context, _: click.Parameter, wanted: bool) -> None:
+    if wanted:
+        from metawsm.version import VERSION
+
+        say(f"metawsm {VERSION}")
+        context.exit()
+
+
+@click.command(
+    cls=Root,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Exit codes: 0 done, 1 failed, 2 usage, 3 not found, 4 conflict, 5 not allowed, 6 no daemon, 7 invalid"
+    " values, 75 accepted but not done yet, 130 interrupted.",
+)
+@click.option(
+    "--version", is_flag=True, expose_value=False, is_eager=True, callback=_show_version, help="Show the version."
+)
 def root() -> None:
     """A durable forum in which agents ask and operators and humans answer.
 

@@ -53,12 +53,16 @@ def table(columns: Sequence[Column], rows: Sequence[Row], empty: str) -> None:
     if not rows:
         note(empty)
         return
-    shown, widths = fit(columns, rows, terminal_columns())
+    limit = terminal_columns()
+    shown, widths = fit(columns, rows, limit)
     heads = [pad(cut(column.head, size), size) for column, size in zip(shown, widths, strict=True)]
     say(GAP.join(heads).rstrip())
     for row in rows:
         cells = [one_line(column.cell(row)) for column in shown]
         say(GAP.join(pad(cut(cell, size), size) for cell, size in zip(cells, widths, strict=True)).rstrip())
+    missing = [c.head for c in columns if c not in shown and any(one_line(c.cell(row)) for row in rows)]
+    if limit is not None and missing:
+        note(f"left out at this width: {', '.join(missing)}; --json has everything")
 
 
 def fit(columns: Sequence[Column], rows: Sequence[Row], limit: int | None) -> tuple[list[Column], list[int]]:

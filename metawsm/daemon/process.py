@@ -95,7 +95,7 @@ class Process:
         parts.callback(server.stop, self._options.shutdown_timeout)
         parts.callback(gevent.spawn_later, WAITING_SECONDS, core.waiting.release_all, QUEUED)
         lock.note(self._holder(server.address))
-        self._announce(server.address, redis)
+        self._announce(server.address)
 
     def _await_first_attempt(self, relay: Relay) -> None:
         """Who is told that the daemon serves finds Redis connected, if it can be, and the namespace ours."""
@@ -155,11 +155,11 @@ class Process:
             self._notifier.alive()
             gevent.sleep((self._notifier.watchdog_seconds or 10.0) / 3)
 
-    def _announce(self, address: tuple[str, int], redis: RedisSide) -> None:
+    def _announce(self, address: tuple[str, int]) -> None:
         gc.collect()
         gc.freeze()  # what lives as long as the process need not be looked at again
         where = f"http://{address[0]}:{address[1]}"
-        log.info("serving %s, database %s, %s", where, self._options.database, redis.choice.reason)
+        log.info("serving %s, database %s", where, self._options.database)
         self._notifier.ready(f"serving {where}")
 
 

@@ -98,6 +98,9 @@ class BundledServer:
         if not self._ended(timeout) and pid:
             os.kill(pid, signal.SIGKILL)
             self._ended(timeout)
+        with suppress(OSError):  # somebody else's file in it, or the folder is gone
+            self._socket.unlink(missing_ok=True)
+            self._socket.parent.rmdir()
 
     def bound_log(self) -> None:
         """Move a log that has grown too long aside; the server opens it anew for each line."""

@@ -60,10 +60,8 @@ def _found_or_bundled(default_url: str, look: Look) -> Choice:
     """Use a server found at the default address only if it never throws entries away to make room."""
     try:
         facts = look(default_url)
-    except Unavailable as error:
-        return Choice(
-            Kind.BUNDLED, f"the bundled Redis server: none is configured and none can be used ({error.message})"
-        )
+    except Unavailable:
+        return Choice(Kind.BUNDLED, f"the bundled server; none is configured and none answers at {default_url}")
     shown = f"{facts.version} at {hide_password(default_url)}"
     if facts.eviction_policy != NOEVICTION:
         policy = facts.eviction_policy or "unknown"

@@ -59,9 +59,9 @@ def daemon(checkout: Path, env: dict[str, str]) -> Iterator[Running]:
     [(command, promised)] = transcripts("daemon")
     address = env["METAWSM_SERVER"].removeprefix("http://")
     running = Running(f"{command} serve --addr {address}", checkout, env, checkout / "daemon.log")
-    assert "serving http://127.0.0.1:3001, database .metawsm/metawsm.db, " in promised
+    assert "serving http://127.0.0.1:3001, database .metawsm/metawsm.db" in promised
     try:
-        expected = f"INFO metawsm: serving http://{address}, database .metawsm/metawsm.db, "
+        expected = f"INFO metawsm: serving http://{address}, database .metawsm/metawsm.db"
         eventually(lambda: expected in running.written(), timeout=120)
         yield running
     finally:
