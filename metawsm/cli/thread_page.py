@@ -26,10 +26,10 @@ def page(answer: Row) -> Iterator[str]:
 
 def _post(post: Row, payload: Row, places: Mapping[Any, Any]) -> Iterable[str]:
     signal = post.get("signal") or {}
-    kind = signal.get("control_type") or (post.get("kind") if post.get("kind") != "post" else "")
+    kind = str(signal.get("control_type") or post.get("kind", "")).removeprefix("post")
     to = f"to #{places.get(payload['answers'], payload['answers'])}" if payload.get("answers") else ""
-    head = [f"#{post.get('sequence', '')}", _who(post), "", _when(post.get("created_at")), "", kind, to]
-    yield f"\n{one_line(' '.join(head).rstrip())}"
+    head = (f"#{post.get('sequence', '')}", _who(post), _when(post.get("created_at")), kind, to)
+    yield f"\n{one_line(' '.join(filter(None, head)))}"
     yield indented(post.get("body", ""))
     if signal.get("context"):
         yield indented(f"context: {signal['context']}")
