@@ -213,8 +213,10 @@ class WriterSuite:
         lab = self.limited(tmp_path, batch_seconds=0.0)
         turns: list[int] = []
         ticker = gevent.spawn(self._tick, turns)
-        outcomes = lab.together(*[lambda db: insert(db, 1)] * 50)
-        ticker.kill()
+        try:
+            outcomes = lab.together(*[lambda db: insert(db, 1)] * 50)
+        finally:
+            ticker.kill()
         assert [outcome.value for outcome in outcomes] == list(range(1, 51))
         assert lab.writer.stats().batches == 50
         assert len(turns) > 1
@@ -224,7 +226,7 @@ class WriterSuite:
     def _tick(turns: list[int]) -> None:
         while True:
             turns.append(1)
-            gevent.sleep(0)
+            gevent.sleep(0.001)  # a loop without a pause would keep the interpreter's lock from the writer's thread
 
     def test_a_short_lock_of_another_process_is_waited_out(self, lab: Lab) -> None:
         """While another process holds the lock callers wait, the hub goes on, and all is stored in order afterwards."""
