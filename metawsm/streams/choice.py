@@ -60,8 +60,10 @@ def _found_or_bundled(default_url: str, look: Look) -> Choice:
     """Use a server found at the default address only if it never throws entries away to make room."""
     try:
         facts = look(default_url)
-    except Unavailable:
-        return Choice(Kind.BUNDLED, f"the bundled server; none is configured and none answers at {default_url}")
+    except Unavailable as error:
+        why = "connection refused" if "refused" in error.message else error.message
+        found = f"none can be used at {hide_password(default_url)} ({why})"
+        return Choice(Kind.BUNDLED, f"the bundled Redis server: none is configured and {found}")
     shown = f"{facts.version} at {hide_password(default_url)}"
     if facts.eviction_policy != NOEVICTION:
         policy = facts.eviction_policy or "unknown"

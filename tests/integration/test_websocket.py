@@ -257,9 +257,9 @@ def test_wait_drained_lets_a_long_replay_through(server: HttpProcess) -> None:
 
 def test_pings_during_large_frames_never_cut_one(server: HttpProcess) -> None:
     """Pongs asked for in the middle of a long replay stand between whole frames."""
-    with RawWs(server.port, "/ws/flood?1000", receive_buffer=8192) as ws:
+    with RawWs(server.port, "/ws/flood?5000", receive_buffer=8192) as ws:
         pongs, texts = 0, 0
-        while texts < 1000:
+        while texts < 5000:
             if texts % 50 == 0:
                 ws.send(frame(9, b"p"))
             opcode, payload = ws.receive()
