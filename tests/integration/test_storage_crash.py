@@ -15,6 +15,7 @@ import pytest
 
 from metawsm.storage.connection import open_writer
 from tests.support.eventually import eventually
+from tests.support.services import missing
 from tests.support.storage_lab import values
 
 _KINDS = ("hub", "thread")
@@ -48,14 +49,14 @@ def test_every_acknowledged_job_survives_kill_9(tmp_path: Path, kind: str) -> No
 def test_a_full_disk_refuses_and_recovers(tmp_path: Path, kind: str) -> None:
     """On a real file system without space jobs are refused with the reason, nothing is half done, and it recovers."""
     if os.geteuid() != 0:
-        pytest.skip("mounting a small file system needs root")
+        missing("mounting a small file system needs root")
     folder = tmp_path / "disk"
     folder.mkdir()
     child = shlex.join([sys.executable, "-m", "tests.support.storage_full_disk", str(folder), kind])
     script = f"mount -t tmpfs -o size=4m tmpfs {shlex.quote(str(folder))} && exec {child}"
     run = subprocess.run(["unshare", "-m", "sh", "-c", script], capture_output=True, text=True, timeout=60)
     if "unshare failed" in run.stderr or "permission denied" in run.stderr:
-        pytest.skip("this machine forbids mounting")
+        missing("this machine forbids mounting")
     assert run.returncode == 0, run.stderr
     told = json.loads(run.stdout)
     assert len(told["stored"]) > 100

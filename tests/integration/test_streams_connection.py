@@ -15,7 +15,8 @@ from metawsm.streams.choice import Choice, Kind, choose
 from metawsm.streams.connection import endpoint, hide_password, with_database
 from metawsm.streams.transport import RedisTransport
 from tests.support.eventually import eventually
-from tests.support.redis_servers import ServerHandle, missing
+from tests.support.redis_servers import ServerHandle
+from tests.support.services import missing
 
 pytest_plugins = ("tests.support.redis_fixtures",)
 

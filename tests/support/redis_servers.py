@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import signal
 import subprocess
 import tempfile
 from pathlib import Path
-from typing import NoReturn
 
-import pytest
 import redis
 from attrs import define
 from redis.backoff import NoBackoff
@@ -18,6 +15,7 @@ from redis.retry import Retry
 
 from metawsm.streams.bundled import find_binary
 from tests.support.eventually import eventually
+from tests.support.services import missing
 
 
 @define
@@ -92,13 +90,6 @@ def start_redis(folder: Path, *args: str) -> ServerHandle:
 def start_valkey(folder: Path, *args: str) -> ServerHandle:
     """Start the bundled Valkey binary the same way."""
     return _start("valkey", str(find_binary()), folder, args)
-
-
-def missing(what: str) -> NoReturn:
-    """Skip the test with the reason, or fail where services are required."""
-    if os.environ.get("METAWSM_REQUIRE_SERVICES") == "1":
-        pytest.fail(what)
-    pytest.skip(what)
 
 
 def _start(kind: str, binary: str, folder: Path, args: tuple[str, ...]) -> ServerHandle:
