@@ -1,7 +1,8 @@
 """WebSockets of the HTTP server: `accept` a request as one, then send and receive through its `Socket`.
 
-A socket has no greenlets of its own. Sending only queues; a callback of the event loop writes what the kernel takes
-without waiting, so neither a sender nor another client ever waits for a slow one, and a frame is never cut by another.
+A socket has no greenlets of its own. Sending hands the kernel what it takes at once and queues the rest, which a
+callback of the event loop writes: neither a sender nor another client ever waits for a slow one, and a frame is never
+cut by another.
 """
 
 from __future__ import annotations
@@ -122,12 +123,29 @@ class Socket:
         """
         if self._close_sent:
             return False
+        if not (self._flush_due or self._partial or self._pong or self._queue):
+            return self._send_now(frame)
         # One frame alone is always taken: a client that reads must be able to get past a large event.
         over = self._queued > 0 and self._queued + len(frame) > self._limits.queue_bytes
         if over or len(self._queue) >= self._limits.queue_frames:
             self._give_up("too slow: the queue is full, resume by cursor")
             return False
         self._enqueue(frame)
+        return True
+
+    def _send_now(self, frame: bytes) -> bool:
+        """Hand a frame to the kernel at once: with many receivers, queueing costs as much as the writing itself."""
+        try:
+            sent = self._raw.send(frame)
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            self._end()
+            return False
+        if sent < len(frame):
+            self._partial = memoryview(frame)[sent:]
+            self._drained.clear()
+            self._wait_writable()
         return True
 
     def wait_drained(self, timeout: float | None = None) -> bool:

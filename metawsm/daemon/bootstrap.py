@@ -216,6 +216,7 @@ class _Builder:
             now,
             deliver=self.lanes.deliver,
             prompt=self.projections.prompt,
+            applied=lambda: self.waiting.projected,
             in_flight=lambda: self.lanes.in_flight,
             refill=refill,
             on_connect=lambda: self._connect(refill),

@@ -57,6 +57,7 @@ class Relay:
         *,
         deliver: Callable[[Delivery], None],
         prompt: Callable[[], None],
+        applied: Callable[[], int],
         in_flight: Callable[[], int],
         refill: Refill,
         on_connect: Callable[[], None],
@@ -74,6 +75,7 @@ class Relay:
         self._now = now
         self._deliver_command = deliver
         self._prompt = prompt
+        self._applied = applied
         self._in_flight = in_flight
         self._refill = refill
         self._on_connect = on_connect
@@ -81,6 +83,7 @@ class Relay:
         self._on_recreated = on_recreated
         self._catch_up = catch_up
         self._wake = Event()
+        self._feed_timer = gevent.get_hub().loop.timer(READ_ALL)
         self._acks: dict[tuple[str, str], list[str]] = {}
         self._pause = FIRST_PAUSE
         self._active_at = 0.0
@@ -215,14 +218,19 @@ class Relay:
             self._wake.set()
 
     def _reads(self, rows: Sequence[Queued]) -> list[Subscription]:
-        """Streams to which this exchange brings something; all of them when it brings nothing, and now and then."""
-        reads = [self._feed] if self._full() else [*self._commands, self._feed]
+        """Streams to which this exchange brings commands; all of them when it brings nothing, and now and then.
+
+        The feed can wait: the read models were prompted when the events were written.
+        """
         now = time.monotonic()
         if not rows or now > self._read_all_at:
             self._read_all_at = now + READ_ALL
-            return reads
-        brought = {row.topic if row.sequence is None else self._feed.topic for row in rows}
-        return [each for each in reads if each.topic in brought]
+            self._feed_timer.stop()
+            return [self._feed] if self._full() else [*self._commands, self._feed]
+        brought = {row.topic for row in rows if row.sequence is None}
+        if len(brought) < len(rows) and not self._feed_timer.active:
+            self._feed_timer.start(self._wake.set)
+        return [] if self._full() else [each for each in self._commands if each.topic in brought]
 
     def _look_after_losses(self) -> None:
         if self._unread:
@@ -284,11 +292,17 @@ class Relay:
             gevent.spawn_later(FAULT_PAUSE, self._retry)
 
     def _deliver(self, deliveries: Sequence[Delivery]) -> None:
-        prompted = False
+        """Commands make events: the read models are prompted right behind them, so that one commit stores both."""
+        handed = False
         for delivery in deliveries:
             if delivery.topic == self._feed.topic:
-                prompted = True
+                handed = handed or self._is_news(delivery)
             else:
                 self._deliver_command(delivery)
-        if prompted:
+                handed = True
+        if handed:
             self._prompt()
+
+    def _is_news(self, delivery: Delivery) -> bool:
+        """Whether an entry of the feed tells of an event that the read models may lack."""
+        return int(delivery.entry_id.partition("-")[0]) > self._applied()

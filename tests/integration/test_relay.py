@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sqlite3
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -318,3 +320,28 @@ def test_one_bad_moment_of_valkey(valkey: ServerHandle, start_daemon: Callable[.
     ledger.check()
     with valkey.client() as client:
         check_streams(daemon, client)
+
+
+def test_a_command_and_its_read_models_are_stored_together(daemon: Daemon) -> None:
+    """Who looks into the database sees an event and what it makes of the read models in one step, nearly always."""
+    behind: set[int] = set()
+    over = threading.Event()
+
+    def watch() -> None:
+        with sqlite3.connect(f"file:{daemon.database}?mode=ro", uri=True) as db:
+            while not over.is_set():
+                head, applied = db.execute(
+                    "SELECT (SELECT max(sequence) FROM forum_events), (SELECT min(sequence) FROM projection_cursors)"
+                ).fetchone()
+                if head and head > applied:
+                    behind.add(head)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        for _ in range(50):
+            assert daemon.request("POST", "/forum/threads", ASK).status == 201
+    finally:
+        over.set()
+        watcher.join()
+    assert len(behind) < 15, f"{len(behind)} of 50 events were seen before their read models"

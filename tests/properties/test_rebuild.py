@@ -153,7 +153,7 @@ def test_a_step_that_fails_keeps_nothing(tmp_path: Path) -> None:
         forum.open()
     forum.apply_all()
     forum.db.execute("UPDATE forum_events SET payload_json = '{}' WHERE sequence = 2")
-    making = Rebuild(lambda: forum.now)
+    making = Rebuild(lambda: forum.now, step_seconds=60)  # a busy machine must not end a step before the event
     forum.write(lambda: making.step(forum.db))
     with pytest.raises(ProjectionFailed):
         forum.write(lambda: making.step(forum.db))

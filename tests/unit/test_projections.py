@@ -104,6 +104,14 @@ def test_every_post_is_indexed_with_its_ticket_and_run(forum: Forum) -> None:
     assert sorted(found) == sorted(expected)
 
 
+def test_a_batch_of_posts_is_one_segment_of_the_index(forum: Forum) -> None:
+    """The full-text index writes once for a batch: a segment for each post has to be merged away again and again."""
+    for _ in range(30):
+        forum.open()
+    forum.apply_all()
+    assert column(forum, "forum_search_idx", "count(DISTINCT segid)") == [(1,)]
+
+
 def test_one_transaction_moves_effects_and_cursor(forum: Forum) -> None:
     """What is applied, the cursors and the batch rows stand or fall together."""
     forum.open()
