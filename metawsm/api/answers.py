@@ -16,8 +16,12 @@ from metawsm.api.schemas import (
     Schema,
     array,
     obj,
+    of_rule,
     ref,
+    told,
 )
+from metawsm.bus.fields import rules_of
+from metawsm.bus.letters import REASONS, STATUSES, EndLetter
 
 VIEW = obj(
     {
@@ -79,6 +83,26 @@ HIT: Schema = {
     "required": [*VIEW["required"], "match"],
 }
 
+LETTER = obj(
+    {
+        "id": COUNT, "status": TEXT | {"enum": list(STATUSES)}, "reason": TEXT | {"enum": list(REASONS)},
+        "attempts": COUNT, "handler": TEXT, "consumer_group": TEXT, "topic": TEXT, "entry_id": TEXT,
+        "first_failed_at": TIME, "last_failed_at": TIME,
+    },
+    {
+        "error": TEXT, "message_id": TEXT, "command_id": TEXT | {"description": "see /forum/commands/{command_id}"},
+        "thread_id": TEXT, "ended_at": TIME, "ended_by_type": ACTOR, "ended_by_name": TEXT,
+        "cut": FLAG | {"description": "the payload was too much to keep whole"}, "traceback": TEXT,
+        "metadata": ANYTHING, "payload": TEXT, "payload_base64": TEXT | {"description": "a payload that is not UTF-8"},
+    },
+    "A message that nobody could handle. Lists leave out payload, metadata and traceback, and show short errors.",
+)  # fmt: skip
+
+BACKUP = {
+    "file": TEXT, "kind": TEXT | {"enum": ["backup", "migration", "replaced"]}, "created_at": TIME, "bytes": COUNT,
+}  # fmt: skip
+PLACE = {"epoch": COUNT, "head_sequence": SEQUENCE}
+
 ERROR = obj(
     {
         "error": obj(
@@ -114,7 +138,8 @@ ANSWERS: dict[str, Schema] = {
         {"posts_before": SEQUENCE | {"description": "there are older posts: hand it back to read them"}},
     ),
     "EventPage": obj(
-        {"events": array(ref("Event")), "next_cursor": SEQUENCE | {"description": "the last sequence examined"}}
+        {"events": array(ref("Event")), "next_cursor": SEQUENCE | {"description": "the last sequence examined"}},
+        {"reset": TEXT | {"description": "the cursor was beyond the head: why; go on from `next_cursor`"}},
     ),
     "Stats": obj({"stats": array(COUNTER), "sla": SLA}, {"next_cursor": TEXT}),
     "Health": obj(
@@ -144,6 +169,41 @@ ANSWERS: dict[str, Schema] = {
     "Ready": obj({"status": {"const": "ready"}}),
     "RebuildAnswer": obj(
         {"rebuild": obj({"running": FLAG, "done": COUNT, "total": COUNT}, {"started_at": TIME, "finished_at": TIME})}
+    ),
+    "DeadLetter": LETTER,
+    "DeadLetterPage": _page("dead_letters", ref("DeadLetter")),
+    "DeadLetterAnswer": obj({"dead_letter": ref("DeadLetter")}),
+    "DeadLetterActAnswer": obj(
+        {"dead_letter": ref("DeadLetter"), "done": FLAG | {"description": "whether this request ended the letter"}},
+        {"command": ref("Command"), "rebuild": FLAG | {"description": "a rebuild of the read models does it"}},
+    ),
+    "DeadLettersActAnswer": obj(
+        {
+            "result": obj(
+                {"matched": COUNT, "done": COUNT, "failed": COUNT, "rebuild": COUNT, "dry_run": FLAG},
+                about="`matched` letters from the cursor on; `done` ended, `failed` stay open, `rebuild` wait for one",
+            )
+        },
+        {"next_cursor": TEXT},
+    ),
+    "EndLetter": {
+        "type": "object",
+        "description": told(EndLetter),
+        "properties": {name: of_rule(rule) for name, rule in rules_of(EndLetter).items()},
+        "additionalProperties": False,
+    },
+    "Backup": obj(BACKUP, PLACE, "A backup by its name; one that a restore replaced does not tell how far it goes"),
+    "BackupList": obj({"backups": array(ref("Backup"))}),
+    "BackupAnswer": obj(
+        {
+            "backup": obj(
+                {
+                    **BACKUP, **PLACE, "schema_version": COUNT, "database_id": TEXT, "deleted": array(TEXT),
+                    "counts": {"type": "object", "additionalProperties": COUNT},
+                },
+                about="A backup that was made, what it holds, and the older ones that were deleted for it",
+            )
+        }
     ),
     "Document": ANYTHING,
 }  # fmt: skip

@@ -31,7 +31,7 @@ log = logging.getLogger("metawsm.http")
 
 @frozen
 class Pages:
-    """Endpoints that the daemon composes: health, debug, documents, readiness, rebuild."""
+    """Endpoints that the daemon composes: health, debug, documents, readiness, rebuild, dead letters, backups."""
 
     health: Endpoint
     debug: Endpoint
@@ -41,6 +41,14 @@ class Pages:
     asyncapi: Endpoint
     rebuild: Endpoint
     rebuild_state: Endpoint
+    letters: Endpoint
+    letter: Endpoint
+    replay_letter: Endpoint
+    discard_letter: Endpoint
+    replay_letters: Endpoint
+    discard_letters: Endpoint
+    backup: Endpoint
+    backups: Endpoint
 
 
 class Application:
@@ -134,6 +142,14 @@ def _endpoints(queries: Queries, pages: Pages) -> dict[str, Endpoint]:
         operations.DEBUG.name: pages.debug,
         operations.REBUILD.name: pages.rebuild,
         operations.REBUILD_STATE.name: pages.rebuild_state,
+        operations.LIST_LETTERS.name: pages.letters,
+        operations.SHOW_LETTER.name: pages.letter,
+        operations.REPLAY_LETTER.name: pages.replay_letter,
+        operations.DISCARD_LETTER.name: pages.discard_letter,
+        operations.REPLAY_LETTERS.name: pages.replay_letters,
+        operations.DISCARD_LETTERS.name: pages.discard_letters,
+        operations.CREATE_BACKUP.name: pages.backup,
+        operations.LIST_BACKUPS.name: pages.backups,
     }
 
 

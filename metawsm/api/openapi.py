@@ -95,6 +95,7 @@ def _operation(operation: Operation) -> Schema:
     found = [404] if operation.found else []
     refusals = [503] if operation.open else [*_READ_ERRORS, *found]
     refusals += [415, 422] if operation.method == "POST" else []
+    refusals += [409] if operation.conflicts else []
     answers = {str(operation.status): _content(ref(operation.answer), operation.summary)} | _errors(*refusals)
     if operation is operations.HEALTH:
         answers["503"] = _content(ref("Health"), "Degraded: something cannot accept, apply or read.")
@@ -102,7 +103,8 @@ def _operation(operation: Operation) -> Schema:
     described |= {"summary": operation.summary, "responses": answers}
     described |= {"security": [{}]} if operation.open else {}
     if operation.method == "POST":
-        described["requestBody"] = {"required": False, "content": _json({"type": "object"})}
+        body = ref(operation.body) if operation.body else {"type": "object"}
+        described["requestBody"] = {"required": False, "content": _json(body)}
     return described | ({"parameters": [_parameter(p) for p in operation.parameters]} if operation.parameters else {})
 
 
@@ -136,6 +138,8 @@ def schema_of(parameter: Parameter) -> Schema:
         schema: Schema = {"type": "integer", "minimum": parameter.least, "maximum": parameter.most}
     elif parameter.kind == "choice":
         schema = {"type": "string", "enum": list(parameter.choices)}
+    elif parameter.kind == "time":
+        schema = {"type": "string", "format": "date-time"}
     else:
         schema = {"type": "string"} | ({"maxLength": parameter.most} if parameter.most else {})
     return schema | ({} if parameter.default is None else {"default": parameter.default})

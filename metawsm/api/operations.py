@@ -9,18 +9,22 @@ from metawsm.api.parameters import (
     FILTERS,
     LARGEST_PAGE,
     LIMIT,
+    PAGE,
     RUN_ID,
     TICKET,
     VIEWER,
     Parameter,
     choice,
     number,
+    time,
 )
+from metawsm.bus.letters import REASONS, STATUSES
 
 BASE = "/api/v1"
 QUEUES = ("unseen", "unanswered", "mine", "breached")
 SORTS = ("priority", "attention")
 MOST_EVENTS = 1000
+MOST_LETTERS = 1000  # that one request acts on
 QUERY_LIMIT = 500  # characters of a search
 
 
@@ -28,7 +32,8 @@ QUERY_LIMIT = 500  # characters of a search
 class Operation:
     """One operation. `path` is below BASE, or whole when `root`; `answer` names the schema of its success body.
 
-    `open` operations need no credential; `found` ones answer 404 for what is not there.
+    `open` operations need no credential; `found` ones answer 404 for what is not there, `conflicts` ones 409 where it
+    is too late. `body` names the schema of what a POST takes; without one it takes an empty object.
     """
 
     name: str
@@ -41,6 +46,8 @@ class Operation:
     root: bool = False
     open: bool = False
     found: bool = False
+    conflicts: bool = False
+    body: str = ""
 
     @property
     def whole(self) -> str:
@@ -141,6 +148,85 @@ REBUILD = Operation(
 REBUILD_STATE = Operation(
     "show_rebuild", "/forum/rebuild", "How far the rebuild of the read models is", "RebuildAnswer"
 )
+LETTER_FILTERS = (
+    choice("reason", "only letters of this reason", REASONS),
+    Parameter("handler", "only what this handler or read model failed on"),
+    Parameter("topic", "only messages of this topic"),
+    Parameter("message_id", "only this message or command"),
+    Parameter("thread_id", "only commands of this thread, as far as it is known"),
+    time("since", "only what failed last at this time or later"),
+    time("until", "only what failed last at this time or before"),
+)
+LIST_LETTERS = Operation(
+    "list_dead_letters",
+    "/forum/dead-letters",
+    "List dead letters, the newest first: messages that nobody could handle",
+    "DeadLetterPage",
+    (choice("status", "only letters of this status", STATUSES), *LETTER_FILTERS,
+     number("limit", "most letters of the page", PAGE, LARGEST_PAGE, 1), CURSOR),
+)  # fmt: skip
+SHOW_LETTER = Operation(
+    "show_dead_letter",
+    "/forum/dead-letters/{letter_id}",
+    "A dead letter with its payload, metadata and traceback",
+    "DeadLetterAnswer",
+    found=True,
+)
+REPLAY_LETTER = Operation(
+    "replay_dead_letter",
+    "/forum/dead-letters/{letter_id}/replay",
+    "Give a dead letter's message a fresh look; it is applied once, or the letter stays open",
+    "DeadLetterActAnswer",
+    (number("wait", "seconds to wait for the command's outcome", 5, 30),),
+    method="POST",
+    found=True,
+    conflicts=True,
+    body="EndLetter",
+)
+DISCARD_LETTER = Operation(
+    "discard_dead_letter",
+    "/forum/dead-letters/{letter_id}/discard",
+    "Nothing more is to be done about a dead letter",
+    "DeadLetterActAnswer",
+    method="POST",
+    found=True,
+    conflicts=True,
+    body="EndLetter",
+)
+_MANY = (
+    *LETTER_FILTERS,
+    choice("all", "every open letter: needed without a filter", ("true", "false"), "false"),
+    choice("dry_run", "only count", ("true", "false"), "false"),
+    number("limit", "most letters of one request", MOST_LETTERS, MOST_LETTERS, 1),
+    CURSOR,
+)
+REPLAY_LETTERS = Operation(
+    "replay_dead_letters",
+    "/forum/dead-letters/replay",
+    "Replay the open dead letters that match, the oldest first; foreign and restored ones only by that reason",
+    "DeadLettersActAnswer",
+    _MANY,
+    method="POST",
+    body="EndLetter",
+)
+DISCARD_LETTERS = Operation(
+    "discard_dead_letters",
+    "/forum/dead-letters/discard",
+    "Discard the open dead letters that match, the oldest first",
+    "DeadLettersActAnswer",
+    _MANY,
+    method="POST",
+    body="EndLetter",
+)
+CREATE_BACKUP = Operation(
+    "create_backup",
+    "/backups",
+    "Make a backup of the database while serving; answers when it is complete, checked and on the disk",
+    "BackupAnswer",
+    method="POST",
+    status=201,
+)
+LIST_BACKUPS = Operation("list_backups", "/backups", "The backups that are kept, the newest first", "BackupList")
 
 # A WebSocket: the feed reads its own query, and it is no part of ALL.
 STREAM = Operation(
@@ -159,5 +245,6 @@ STREAM = Operation(
 
 ALL: tuple[Operation, ...] = (
     HEALTH, LIVEZ, READYZ, LIST_THREADS, SHOW_THREAD, SEARCH, SHOW_QUEUE, LIST_EVENTS, SHOW_STATS, DEBUG, SHOW_COMMAND,
-    REBUILD, REBUILD_STATE, OPENAPI, ASYNCAPI,
+    REBUILD, REBUILD_STATE, LIST_LETTERS, SHOW_LETTER, REPLAY_LETTER, DISCARD_LETTER, REPLAY_LETTERS, DISCARD_LETTERS,
+    CREATE_BACKUP, LIST_BACKUPS, OPENAPI, ASYNCAPI,
 )  # fmt: skip

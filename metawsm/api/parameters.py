@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from attrs import frozen
@@ -10,6 +11,7 @@ from attrs import frozen
 from metawsm.api.exchange import Request
 from metawsm.domain.errors import Malformed
 from metawsm.domain.states import ACTOR_TYPES, PRIORITIES, STATES
+from metawsm.domain.view import timestamp
 
 LARGEST = 2**53 - 1  # what every JSON reader holds exactly
 PAGE = 50
@@ -18,7 +20,7 @@ LARGEST_PAGE = 500
 
 @frozen
 class Parameter:
-    """One query parameter: a `text`, a `choice` of a few words, or a whole `number` between `least` and `most`.
+    """One query parameter: a `text`, a `choice` of a few words, a whole `number` between `least` and `most`, a `time`.
 
     An empty value counts as absent. A text has at most `most` characters, if that is set.
     """
@@ -36,6 +38,11 @@ class Parameter:
 def number(name: str, about: str, default: int | None, most: int = LARGEST, least: int = 0) -> Parameter:
     """A whole number."""
     return Parameter(name, about, "number", default=default, least=least, most=most)
+
+
+def time(name: str, about: str) -> Parameter:
+    """A moment; its value is as messages hold times: RFC 3339, UTC, microseconds."""
+    return Parameter(name, about, "time")
 
 
 def choice(name: str, about: str, choices: tuple[str, ...], default: str | None = None,
@@ -65,6 +72,8 @@ def _fault(parameter: Parameter, text: str | None) -> str | None:
             if _is_number(parameter, text)
             else f"must be a whole number from {parameter.least} to {parameter.most}"
         )
+    if parameter.kind == "time":
+        return None if _moment(text) else "must be a time such as 2026-11-22T12:00:00Z"
     if parameter.required and not text.strip():
         return "must not be blank"
     return f"must be at most {parameter.most} characters" if 0 < parameter.most < len(text) else None
@@ -78,9 +87,19 @@ def _is_number(parameter: Parameter, text: str) -> bool:
     return text.isascii() and text.isdigit() and len(text) < 20 and parameter.least <= int(text) <= parameter.most
 
 
+def _moment(text: str) -> str | None:
+    try:
+        moment = datetime.fromisoformat(text)
+        return timestamp((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC))
+    except (ValueError, OverflowError):
+        return None
+
+
 def _value(parameter: Parameter, text: str | None) -> Any:
     if text is None:
         return parameter.default
+    if parameter.kind == "time":
+        return _moment(text)
     return int(text) if parameter.kind == "number" else text
 
 

@@ -21,7 +21,7 @@ DEFAULT_WAIT = 5.0
 
 
 class Reply(Protocol):
-    """A command's id and its outcome, if there is one yet."""
+    """A command's id and its outcome, if that can be told yet."""
 
     @property
     def command_id(self) -> str:
@@ -30,7 +30,12 @@ class Reply(Protocol):
 
     @property
     def outcome(self) -> Outcome | None:
-        """What became of it; None while it is queued."""
+        """What became of it; None while it is queued, or cannot be read everywhere yet."""
+        ...
+
+    @property
+    def status(self) -> str:
+        """Where it stands while there is no outcome to tell."""
         ...
 
 
@@ -66,7 +71,7 @@ class Writes:
         scope = f"{credential} {request.environ['PATH_INFO']}"
         prepared = self.commands.submitter.prepare(spec, body, thread_id, actor, scope, key)
         reply = self.commands.send(prepared, wait)
-        return answer(reply.command_id, reply.outcome)
+        return answer(reply.command_id, reply.outcome, reply.status)
 
 
 def _with_actor(spec: CommandSpec, body: dict[str, Any]) -> dict[str, Any]:
@@ -89,11 +94,11 @@ def _every_fault(
     return nobody
 
 
-def answer(command_id: str, outcome: Outcome | None) -> Answer:
-    """The HTTP answer of an outcome; 202 with a place to look while there is none."""
+def answer(command_id: str, outcome: Outcome | None, status: str) -> Answer:
+    """The HTTP answer of an outcome; 202 with its status and a place to look while there is none."""
     if outcome is None:
         where = f"{BASE}/forum/commands/{command_id}"
-        return Answer(202, {"command": {"id": command_id, "status": "queued"}}, (("Location", where),))
+        return Answer(202, {"command": {"id": command_id, "status": status}}, (("Location", where),))
     if outcome.kind == "applied":
         return Answer(outcome.status, outcome.body_json.encode() if outcome.body_json else outcome.body or {})
     body = errors.body_of(outcome.code, outcome.message, command_id, outcome.faults, outcome.details)

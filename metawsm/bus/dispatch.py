@@ -23,7 +23,7 @@ from metawsm.messages.codec import envelope_from, read_command, to_json
 
 @frozen
 class CommandRow:
-    """A command as `forum_outbox` holds it."""
+    """A command as `forum_outbox` holds it. `fresh`: this very transaction has stored it."""
 
     id: int
     message_id: str
@@ -36,6 +36,7 @@ class CommandRow:
     attempt_count: int = 0
     last_error: str | None = None
     created_at: str = ""
+    fresh: bool = False
 
 
 @frozen

@@ -28,7 +28,11 @@ _LONGEST_ID = 256  # characters
 
 @frozen
 class DeadLetter:
-    """A message that nobody can handle, with all that is known about it. Times are RFC 3339."""
+    """A message that nobody can handle, with all that is known about it. Times are RFC 3339.
+
+    `command_id` and `thread_id` are set where it is known which command it is: one that fails again opens its letter
+    again.
+    """
 
     reason: str
     handler: str
@@ -42,13 +46,15 @@ class DeadLetter:
     message_id: str | None = None
     metadata: Mapping[str, str] | None = None
     payload: bytes | None = None
+    command_id: str | None = None
+    thread_id: str | None = None
 
 
 class DeadLetters(Protocol):
     """The one store of dead letters."""
 
     def insert(self, db: Db, letter: DeadLetter) -> None:
-        """Store it; unique by group, topic and entry."""
+        """Store it; unique by command, else by group, topic and entry."""
         ...
 
 
@@ -91,12 +97,19 @@ class Receiver:
             if origin == self.identity.origin:
                 return self.rows.find(db, message.metadata.get("message_id") or message.uuid)
             if origin is not None:
-                self._bury(db, delivery, *self._stranger(origin))
-                return None
-            return self._external(db, delivery, message)
+                return self._other_origin(db, delivery, message, origin)
+            return self.external(db, delivery, message)
         except (Undecodable, InvalidFields) as error:
             self._bury(db, delivery, error.code, f"{error.message} {error.fields or ''}".strip())
             return None
+
+    def _other_origin(self, db: Db, delivery: Delivery, message: Message, origin: str) -> CommandRow | None:
+        """A command that a backup still holds is done from its row; what only the time after it knew is buried."""
+        of_ours = origin.partition("/")[0] == self.identity.database_id
+        row = self.rows.find(db, message.metadata.get("message_id") or message.uuid) if of_ours else None
+        if row is None:
+            self._bury(db, delivery, *self._stranger(origin))
+        return row
 
     def _stranger(self, origin: str) -> tuple[str, str]:
         database, _, _ = origin.partition("/")
@@ -104,7 +117,11 @@ class Receiver:
             return "restored", f"it is of {origin}, before a backup was restored; this is {self.identity.origin}"
         return "foreign", f"it is of another database, {database}; this is {self.identity.database_id}"
 
-    def _external(self, db: Db, delivery: Delivery, message: Message) -> CommandRow | None:
+    def external(self, db: Db, delivery: Delivery, message: Message, known_by: str = "redis") -> CommandRow | None:
+        """The row of somebody else's command, whatever its origin: the stored one, or a new one.
+
+        `known_by` says how its actor is known. Raises Undecodable, InvalidFields.
+        """
         members, body = read_command(message.payload)
         place = f"{delivery.topic}/{delivery.entry_id}"
         command_id = _text(members, "event_id") or message.uuid or place
@@ -119,13 +136,20 @@ class Receiver:
             if read_command(known.text)[1] != body:
                 raise Undecodable(f"the identity {command_id} was used before with another payload")
             return known
-        envelope = self._envelope(db, delivery, members, body, command_id)
+        envelope = self._envelope(db, delivery, members, body, command_id, known_by)
         text = command_json(envelope, body)
         self.rows.insert(db, command_id, delivery.topic, str(envelope.thread_id), text, self.tools.now())
-        return self.rows.find(db, command_id)
+        stored = self.rows.find(db, command_id)
+        return stored and attrs.evolve(stored, fresh=True)
 
     def _envelope(
-        self, db: Db, delivery: Delivery, members: Mapping[str, Any], body: Mapping[str, Any], command_id: str
+        self,
+        db: Db,
+        delivery: Delivery,
+        members: Mapping[str, Any],
+        body: Mapping[str, Any],
+        command_id: str,
+        known_by: str,
     ) -> Envelope:
         """The envelope as we write it: nothing of the publisher's is taken over unchecked."""
         spec = self.catalogue.by_event_type(_text(members, "event_type") or "")
@@ -153,7 +177,7 @@ class Receiver:
             run_id=about.run_id if about else None,
             agent_name=about.agent_name if about else None,
             actor_name=attribution.actor_name,
-            actor_known_by="redis",
+            actor_known_by=known_by,
             causation_id=attribution.causation_id,
         )
 

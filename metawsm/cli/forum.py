@@ -24,6 +24,7 @@ class Forum(LazyGroup):
         "command": f"{OPS}:command",
         "debug": f"{OPS}:debug",
         "rebuild": f"{OPS}:rebuild",
+        "dead-letters": "metawsm.cli.dead_letters:dead_letters",
     }
 
     def list_commands(self, ctx: click.Context) -> list[str]:

@@ -184,12 +184,11 @@ def _path(spec: CommandSpec, body: dict[str, Any]) -> str:
 
 
 def _queued(answer: Mapping[str, Any]) -> int:
-    """The command is kept and not yet handled: say how to look."""
+    """The command is kept and not yet handled, or not yet to be read: say how to look."""
     command = answer.get("command", {})
-    note(
-        f"metawsm: accepted but still {one_line(command.get('status', 'queued'))}: command"
-        f" {one_line(command.get('id', ''))}"
-    )
+    status = one_line(command.get("status", "queued"))
+    told = "applied but not to be read yet" if status == "applied" else f"accepted but still {status}"
+    note(f"metawsm: {told}: command {one_line(command.get('id', ''))}")
     note(
         f"  look with `metawsm.pyz forum command --command-id {one_line(command.get('id', ''))}`;"
         " `metawsm.pyz forum debug` says what it may wait for"

@@ -22,6 +22,9 @@ class Root(LazyGroup):
     where = {
         "serve": "metawsm.cli.serve:serve",
         "forum": "metawsm.cli.forum:forum",
+        "doctor": "metawsm.cli.doctor:doctor",
+        "backup": "metawsm.cli.backup:backup",
+        "import": "metawsm.cli.import_:import_",
         "policy-init": "metawsm.cli.policy_init:policy_init",
         "version": "metawsm.cli.version:version",
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import gevent
@@ -12,9 +12,10 @@ from attrs import define
 from metawsm.bus.catalogue import Catalogue
 from metawsm.bus.dispatch import Dispatcher, Handled, Outcome
 from metawsm.bus.fresh import Fresh
-from metawsm.bus.ports import Db, Delivery, Subscription
+from metawsm.bus.ports import Delivery, Subscription
 from metawsm.bus.projecting import position
 from metawsm.bus.receive import Identity, Receiver
+from metawsm.bus.replay import Replayer
 from metawsm.bus.specs import CommandSpec
 from metawsm.bus.submit import Submitter
 from metawsm.bus.work import Queued, Tools
@@ -30,6 +31,7 @@ from metawsm.daemon.read_models import ago, now
 from metawsm.daemon.redis_side import RedisSide
 from metawsm.daemon.refill import Refill
 from metawsm.daemon.relay import Relay
+from metawsm.daemon.restored import continue_above_feed
 from metawsm.daemon.tail import Tail, TailEvent
 from metawsm.daemon.waiting import QUEUED, Waiting
 from metawsm.domain.errors import MetawsmError, Unavailable
@@ -73,6 +75,8 @@ class Core:
     relay: Relay
     redis: RedisSide
     subscriptions: tuple[Subscription, ...]
+    replayer: Replayer
+    translate: Callable[[Exception], MetawsmError | None]
 
 
 def topics_of(policy: Policy) -> Topics:
@@ -117,6 +121,7 @@ class _Builder:
         self.waiting = Waiting()
         self.telling = False
         self.fresh = Fresh()
+        self.translate = partial(_translated, database=str(options.database))
         self.commands_group = [
             Subscription(self.topics.command(spec.name), self.policy.forum.redis.group) for spec in self.catalogue.specs
         ]
@@ -135,13 +140,14 @@ class _Builder:
         return Core(
             self.options, self.policy, self.topics, self.identity, self.writer, self.readers, self.outbox, self.letters,
             self.catalogue, self.waiting, self.commands, self.lanes, self.projections, self.tail, self.relay,
-            self.redis, (*self.commands_group, self.feed),
+            self.redis, (*self.commands_group, self.feed), self.replayer, self.translate,
         )  # fmt: skip
 
     def _lanes(self) -> Lanes:
         receiver = Receiver(
             self.catalogue, self.outbox, self.letters, self.store, self.controls, self.tools, self.topics, self.identity
         )
+        self.replayer = Replayer(receiver, self.outbox, self.letters, self.tools)
         trusted = self.policy.forum.redis.trusted_publishers
         dispatcher = Dispatcher(self.catalogue, self.outbox, self.store, self.tools, trusted, self.fresh)
         return Lanes(
@@ -149,7 +155,7 @@ class _Builder:
             receiver,
             dispatcher,
             self.letters,
-            partial(_translated, database=str(self.options.database)),
+            self.translate,
             on_handled=self._handled,
             on_failed=self._failed,
             ack=self._ack,
@@ -200,7 +206,7 @@ class _Builder:
             transport,
             self.topics.feed,
             self._refill_start,
-            lambda: self.readers.query(self._published),
+            lambda: self.readers.query(log_reads.published),
             self._refill_rows,
             messages,
             self._empty,
@@ -244,6 +250,8 @@ class _Builder:
     def _connect(self, refill: Refill) -> None:
         """Before anything is published on a new connection: lease, groups, lost entries, own pending entries."""
         created = self._prepare()
+        events = [self.topics.feed, *(self.topics.event(fact.TYPE) for fact in FACTS)]
+        continue_above_feed(self.writer, self.readers, self.redis.transport, events)
         self._mend(refill, created)
         self._redeliver_all()
         self._repeat()
@@ -271,19 +279,13 @@ class _Builder:
         if self.topics.feed in getattr(self.redis.transport, "sick_topics", ()):
             return
         last, _, _ = self.redis.transport.last_entry_id(self.topics.feed).partition("-")
-        if any(each.topic == self.topics.feed for each in created) or int(last) < self.readers.query(self._published):
+        feed_was_gone = any(each.topic == self.topics.feed for each in created)
+        if feed_was_gone or int(last) < self.readers.query(log_reads.published):
             refill.begin()
 
     def _empty(self, topics: Sequence[str], newest: str) -> None:
         self.redis.transport.empty(topics, newest)
         self._prepare()
-
-    def _published(self, db: Db) -> int:
-        """The newest sequence that was in the feed before."""
-        pending = next(
-            iter(db.execute("SELECT min(sequence) FROM forum_outbox WHERE status = 'pending' AND kind = 'event'"))
-        )
-        return log_reads.head(db) if pending[0] is None else int(pending[0]) - 1
 
     def _redeliver_all(self) -> None:
         for subscription in self.commands_group:

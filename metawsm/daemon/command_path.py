@@ -19,10 +19,11 @@ from metawsm.domain.errors import OutcomeUnknown, Overloaded
 
 @frozen
 class Reply:
-    """A command's id, and its outcome if there is one yet."""
+    """A command's id, its outcome if it can be told yet, and else its status."""
 
     command_id: str
     outcome: Outcome | None
+    status: str
 
 
 class CommandPath:
@@ -57,14 +58,32 @@ class CommandPath:
 
         Raises Overloaded or Unavailable when nothing was stored, KeyReused, OutcomeUnknown.
         """
+        self.check_room()
+        ticket = Ticket(prepared.command_id, time.monotonic() + wait)
+        self._writer.enqueue(partial(self.submitter.accept, prepared=prepared), partial(self._accepted, ticket))
+        outcome = ticket.wait()
+        return Reply(ticket.command_id, None if outcome is QUEUED else outcome, ticket.status)
+
+    def check_room(self) -> None:
+        """Raises Overloaded when as many commands as the policy allows wait to be done."""
         if self.undone >= self._undone_limit:
             raise Overloaded(
                 f"{self.undone} commands are waiting to be done, the limit is {self._undone_limit}; nothing was stored"
             )
-        ticket = Ticket(prepared.command_id, time.monotonic() + wait)
-        self._writer.enqueue(partial(self.submitter.accept, prepared=prepared), partial(self._accepted, ticket))
-        outcome = ticket.wait()
-        return Reply(ticket.command_id, None if outcome is QUEUED else outcome)
+
+    def put_back(self, queued: Queued, wait: float) -> Ticket:
+        """A command has taken a new position: publish it. The ticket hears its outcome for up to `wait` seconds.
+
+        Call it right after the commit, before anything else can handle the command.
+        """
+        self.undone += 1
+        ticket = Ticket(queued.message_id, time.monotonic() + wait)
+        if wait and self._connected():
+            self._waiting.follow(ticket)
+        else:
+            ticket.result.set(QUEUED)
+        self._publish([queued])
+        return ticket
 
     def handled(self, handled: Handled) -> None:
         """A command has been done."""

@@ -23,7 +23,7 @@ from metawsm.daemon.tail import Tail
 from metawsm.domain.errors import Unavailable
 from metawsm.policy import Policy
 from metawsm.storage import log_reads, meta
-from metawsm.storage.dead_letters import DeadLetterTable
+from metawsm.storage.dead_letters import MOST_COUNTED, DeadLetterTable
 from metawsm.storage.group_writer import GroupWriter, WriterStats
 from metawsm.storage.maintenance import ALARM_PAGES, free_disk
 from metawsm.storage.outbox import Outbox
@@ -170,8 +170,12 @@ class Facts:
         return shown
 
     def _dead_letters(self) -> dict[str, Any]:
-        count = self.readers.query(self.letters.count_open)
-        return {"status": "attention" if count else "ok", "open": count}
+        """`cut` counts open ones whose payload was too much to keep. Nothing is counted further than needed."""
+        reasons = self.readers.query(self.letters.open_by_reason)
+        cut = self.readers.query(self.letters.count_cut)
+        shown: dict[str, Any] = {"status": "attention" if reasons else "ok", "open": sum(reasons.values())}
+        shown |= ({"by_reason": reasons} if reasons else {}) | ({"cut": cut} if cut else {})
+        return shown | ({"counts_are_lower_bounds": True} if MOST_COUNTED in reasons.values() else {})
 
     def _worker(self) -> dict[str, Any]:
         loops = self.supervisor.facts()

@@ -31,7 +31,10 @@ log = logging.getLogger("metawsm.commands")
 
 @frozen
 class Taken:
-    """What a job made of a delivery: a handled row, or nothing. `more`: older rows of the thread went first."""
+    """What a job made of a delivery: a handled row, or nothing.
+
+    `more`: it is to be taken again, since older rows of the thread went first or it was only stored.
+    """
 
     handled: Handled | None = None
     more: bool = False
@@ -104,6 +107,8 @@ class Lanes:
         row = self._receiver.receive(db, delivery)
         if row is None:
             return Taken()
+        if row.fresh:  # its place is its arrival: stored for good before a failing handler can undo it
+            return Taken(more=True)
         if row.key in self._held:
             return Taken(held=row.key)
         head = self._rows.head(db, row.key, row.id)
@@ -206,6 +211,7 @@ class Lanes:
         # A row that failed on behalf of a later one's delivery must not share that one's letter.
         entry = delivery.entry_id if own is not None and own.id == row.id else f"outbox-{row.id}"
         told = evolve(letter, topic=row.topic, entry_id=entry, message_id=row.message_id, payload=row.text.encode())
+        told = evolve(told, command_id=row.message_id, thread_id=row.key)
         self._letters.insert(db, evolve(told, attempts=ATTEMPTS, traceback=_trace(bug.cause)))
 
     def _buried(self, bug: HandlerBug, outcome: ports.Outcome) -> None:

@@ -1,4 +1,4 @@
-"""The endpoints that are made of daemon parts: documents and rebuild."""
+"""The endpoints that are made of daemon parts: documents, rebuild, dead letters, backups."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from typing import Any, Protocol
 
 from metawsm.api.app import Pages
 from metawsm.api.asyncapi import asyncapi
+from metawsm.api.backups import BackupEndpoints, BackupPort
+from metawsm.api.dead_letters import DeadLetterPages
 from metawsm.api.exchange import Answer, Request
 from metawsm.api.openapi import openapi
 from metawsm.bus.catalogue import Catalogue
@@ -26,7 +28,14 @@ class RebuildPort(Protocol):
         ...
 
 
-def pages(catalogue: Catalogue, topics: Topics, facts: Facts, rebuild: RebuildPort) -> Pages:
+def pages(
+    catalogue: Catalogue,
+    topics: Topics,
+    facts: Facts,
+    rebuild: RebuildPort,
+    letters: DeadLetterPages,
+    backups: BackupPort,
+) -> Pages:
     """All of them; the documents are made once."""
     open_api, async_api = openapi(catalogue), asyncapi(catalogue, topics)
 
@@ -47,4 +56,12 @@ def pages(catalogue: Catalogue, topics: Topics, facts: Facts, rebuild: RebuildPo
         asyncapi=lambda _: Answer(200, async_api),
         rebuild=begin,
         rebuild_state=lambda _: Answer(200, {"rebuild": rebuild.facts()}),
+        letters=letters.letters,
+        letter=letters.letter,
+        replay_letter=letters.replay_letter,
+        discard_letter=letters.discard_letter,
+        replay_letters=letters.replay_letters,
+        discard_letters=letters.discard_letters,
+        backup=BackupEndpoints(backups).create,
+        backups=BackupEndpoints(backups).list,
     )

@@ -16,6 +16,7 @@ from gevent.event import Event
 
 from metawsm.api.http_server import HttpServer
 from metawsm.bus.receive import Identity
+from metawsm.daemon.backups import Backups
 from metawsm.daemon.bootstrap import Core, build
 from metawsm.daemon.identity import new_id
 from metawsm.daemon.options import Options
@@ -77,16 +78,18 @@ class Process:
         gevent.signal_handler(signal.SIGTERM, self._stop.set)
         gevent.signal_handler(signal.SIGINT, self._stop.set)
         lock = self._lock(parts)
-        writer, identity = self._database(parts)
+        backups = Backups(self._options.loaded.policy, self._options.database)
+        parts.callback(backups.close)
+        writer, identity = self._database(parts, backups)
         readers = Readers(self._options.database)
         parts.callback(readers.close)
         policy = self._options.loaded.policy
         redis = RedisSide(policy, self._options.folder, self._options.database, identity, new_id("inst"))
         parts.callback(redis.close)
         core = self._core(identity, writer, readers, redis)
-        rebuilding = Rebuilding(writer)
+        rebuilding = Rebuilding(writer, core.letters, core.subscriptions[-1])
         rebuilding.bring_up_to_date()
-        server = self._web(core, rebuilding)
+        server = self._web(core, rebuilding, backups)
         self._loops(core, rebuilding, parts)
         self._await_first_attempt(core.relay)
         if self._stop.is_set():
@@ -114,9 +117,9 @@ class Process:
     def _holder(self, address: tuple[str, int]) -> instance_lock.Holder:
         return instance_lock.Holder(os.getpid(), f"{address[0]}:{address[1]}", self._started_at)
 
-    def _database(self, parts: ExitStack) -> tuple[GroupWriter, Identity]:
+    def _database(self, parts: ExitStack, backups: Backups) -> tuple[GroupWriter, Identity]:
         connection = open_writer(self._options.database)
-        for version in migrate(connection, STEPS):
+        for version in migrate(connection, STEPS, backups.before_migration):
             log.info("database brought to schema version %d", version)
         writer = make_writer(self._options.database, connection=connection)
         parts.callback(writer.close)
@@ -127,9 +130,9 @@ class Process:
         fresh = new_id("db")
         return writer, writer.run(lambda db: meta.identify(db, fresh))
 
-    def _web(self, core: Core, rebuilding: Rebuilding) -> HttpServer:
+    def _web(self, core: Core, rebuilding: Rebuilding, backups: Backups) -> HttpServer:
         token = read_or_create(self._options.folder / "token")
-        return http_server(core, token, self._started_at, self._supervisor, rebuilding)
+        return http_server(core, token, self._started_at, self._supervisor, rebuilding, backups)
 
     def _loops(self, core: Core, rebuilding: Rebuilding, parts: ExitStack) -> None:
         start = self._supervisor.start

@@ -3,27 +3,39 @@
 from __future__ import annotations
 
 import logging
+import traceback
+from functools import partial
 from typing import Any
 
 import gevent
 from gevent.event import Event
 
-from metawsm.bus.ports import Writer
+from metawsm.bus.letters import PROJECTION_FAILED
+from metawsm.bus.ports import Subscription, Writer
 from metawsm.bus.projecting import ProjectionFailed
+from metawsm.bus.receive import DeadLetter
 from metawsm.daemon.read_models import now
 from metawsm.domain.errors import Unavailable
+from metawsm.storage.dead_letters import DeadLetterTable
 from metawsm.storage.rebuild import Progress, Rebuild, prepare
 
 ATTEMPTS = 3
+CHUNK = 200  # letters ended in one job
 PAUSE = 0.5  # seconds after a step that could not be stored
 log = logging.getLogger("metawsm.rebuild")
 
 
 class Rebuilding:
-    """The rebuild of this daemon. `begin` asks for one; `run` is the loop that does it."""
+    """The rebuild of this daemon. `begin` asks for one; `run` is the loop that does it.
 
-    def __init__(self, writer: Writer) -> None:
+    An event that it has to leave out is a dead letter, as on the `feed`; those that it could apply end.
+    """
+
+    def __init__(self, writer: Writer, letters: DeadLetterTable, feed: Subscription) -> None:
         self._writer = writer
+        self._letters = letters
+        self._feed = feed
+        self._whole = True
         self._rebuild = Rebuild(now)
         self._wanted = Event()
         self._failures: dict[tuple[str, int], int] = {}
@@ -41,11 +53,13 @@ class Rebuilding:
             self._work()
             self._rebuild = Rebuild(now)
         elif self._writer.run(self._rebuild.is_running):
+            self._whole = False  # what the process before this one left out is not known here
             self._wanted.set()
 
     def begin(self) -> None:
         """Start a rebuild unless one runs."""
         if self._progress.finished and not self._wanted.is_set():
+            self._rebuild, self._failures, self._whole = Rebuild(now), {}, True
             self._writer.run(self._rebuild.start)
             self._progress = Progress(0, 0)
             self._started_at, self._finished_at = now(), None
@@ -76,6 +90,8 @@ class Rebuilding:
             self._step()
             gevent.sleep(0)  # requests come first
         self._finished_at = now()
+        if self._whole:
+            self._end_letters(self._started_at)
         log.info("the read models were made anew from %d events", self._progress.total)
 
     def _step(self) -> None:
@@ -86,7 +102,33 @@ class Rebuilding:
             self._failures[place] = self._failures.get(place, 0) + 1
             log.error("%s", error)
             if self._failures[place] >= ATTEMPTS:
-                self._rebuild.leave_out(*place)
+                self._leave_out(error)
         except Unavailable as error:
             log.warning("rebuild postponed: %s", error)
             gevent.sleep(PAUSE)
+
+    def _leave_out(self, error: ProjectionFailed) -> None:
+        group = f"{self._feed.group}.{error.projection}"
+        letter = DeadLetter(
+            PROJECTION_FAILED,
+            error.projection,
+            group,
+            self._feed.topic,
+            f"{error.sequence}-0",
+            now(),
+            attempts=ATTEMPTS,
+            error=repr(error.cause),
+            traceback="".join(traceback.format_exception(error.cause)),
+            message_id=error.event_id,
+        )
+        self._writer.run(lambda db: self._letters.insert(db, letter))
+        self._rebuild.leave_out(error.projection, error.sequence)
+
+    def _end_letters(self, began: str) -> None:
+        """Every read model holds the events up to the last one now, but for what was left out since it began."""
+        end = partial(self._letters.mended, upto=self._progress.done, before=began, now=now(), limit=CHUNK)
+        try:
+            while self._writer.run(end):
+                gevent.sleep(0)
+        except Unavailable as error:
+            log.warning("dead letters of the read models stay open: %s", error)

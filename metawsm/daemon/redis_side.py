@@ -17,12 +17,11 @@ from metawsm.bus.receive import Identity
 from metawsm.domain.errors import Refused, Unavailable
 from metawsm.policy import Policy
 from metawsm.streams.bundled import BundledServer
-from metawsm.streams.choice import Choice, Kind, choose
+from metawsm.streams.choice import DEFAULT_URL, Choice, Kind, choose
 from metawsm.streams.lease import LEASE_SECONDS, Lease, Owner
 from metawsm.streams.transport import RedisTransport
 
 RELEASE_SECONDS = 1.0
-DEFAULT_URL = "redis://127.0.0.1:6379/0"
 log = logging.getLogger("metawsm.redis")
 
 

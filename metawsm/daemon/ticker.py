@@ -80,6 +80,8 @@ def _clockwork(core: Core) -> Clockwork:
             lambda db, before: core.outbox.prune(db, before, CHUNK),
             lambda db, before: keys.prune(db, before, CHUNK),
             lambda db, before: forget_batches(db, limit=CHUNK),
+            lambda db, before: core.letters.prune(db, before, CHUNK),
+            lambda db, before: core.letters.cut(db, CHUNK),
         ),
         trim_streams=lambda retention: _trim(core, retention),
         retention=Retention(redis.retention_hours, redis.max_entries),

@@ -19,10 +19,14 @@ TICK = 0.1  # seconds between looks at who has waited long enough
 
 @define(eq=False)
 class Ticket:
-    """One waiting request, until a moment of the monotonic clock. `command_id` is final once the command is durable."""
+    """One waiting request, until a moment of the monotonic clock. `command_id` is final once the command is durable.
+
+    `status` is what is known of the command: `queued`, or `applied` while the projections have to catch up.
+    """
 
     command_id: str
     until: float
+    status: str = "queued"
     result: AsyncResult = field(factory=AsyncResult)
 
     def wait(self) -> Outcome:
@@ -76,6 +80,7 @@ class Waiting:
             if outcome.last_sequence <= self.projected:
                 self._answer(ticket, outcome)
             else:
+                ticket.status = outcome.kind
                 heapq.heappush(self._heap, (outcome.last_sequence, next(self._order), ticket, outcome))
 
     def projected_to(self, sequence: int) -> None:

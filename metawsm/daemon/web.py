@@ -8,6 +8,8 @@ from attrs import asdict
 
 from metawsm.api.access import Access
 from metawsm.api.app import Application, server_error_body
+from metawsm.api.backups import BackupPort
+from metawsm.api.dead_letters import DeadLetterPages, LetterReads
 from metawsm.api.feed import FRAME_CHARS, Feed, Filter
 from metawsm.api.http_server import HttpServer
 from metawsm.api.queries import Queries
@@ -17,12 +19,15 @@ from metawsm.daemon.bootstrap import Core
 from metawsm.daemon.facts import Facts
 from metawsm.daemon.pages import RebuildPort, pages
 from metawsm.daemon.read_models import now, read_models
+from metawsm.daemon.replaying import Replaying
 from metawsm.daemon.supervisor import Supervisor
 from metawsm.daemon.tail import TailEvent
-from metawsm.storage import log_reads
+from metawsm.storage import letter_pages, log_reads
 
 
-def http_server(core: Core, token: str, started_at: str, supervisor: Supervisor, rebuild: RebuildPort) -> HttpServer:
+def http_server(
+    core: Core, token: str, started_at: str, supervisor: Supervisor, rebuild: RebuildPort, backups: BackupPort
+) -> HttpServer:
     """The server, not yet started; the stream's broadcaster joins the supervisor's loops."""
     policy = core.policy
     access = Access(token, policy.auth.loopback)
@@ -32,10 +37,27 @@ def http_server(core: Core, token: str, started_at: str, supervisor: Supervisor,
     queries = Queries(models, core.readers.query)
     holder: list[HttpServer] = []
     facts = _facts(core, started_at, supervisor, feed, holder)
-    made = pages(core.catalogue, core.topics, facts, rebuild)
+    made = pages(core.catalogue, core.topics, facts, rebuild, _letters(core, access, rebuild), backups)
     app = Application(core.catalogue, access, Writes(access, core.commands), queries, feed, made, policy.forum.enabled)
     holder.append(HttpServer(core.options.address, app, error_body=server_error_body))
     return holder[0]
+
+
+def _letters(core: Core, access: Access, rebuild: RebuildPort) -> DeadLetterPages:
+    def whole(db: Db, letter_id: int) -> dict[str, Any] | None:
+        letter = core.letters.find(db, letter_id)
+        return None if letter is None else letter_pages.whole_letter(letter)
+
+    reads = LetterReads(
+        letter_pages.letters_page,
+        letter_pages.count_letters,
+        letter_pages.letter_ids,
+        letter_pages.newest_letter,
+        whole,
+        core.outbox.find,
+    )
+    acts = Replaying(core.writer, core.replayer, core.commands, core.translate, rebuild.begin)
+    return DeadLetterPages(access, reads, acts, core.readers.slow)
 
 
 def _facts(core: Core, started_at: str, supervisor: Supervisor, feed: Feed, holder: list[HttpServer]) -> Facts:

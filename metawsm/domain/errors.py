@@ -56,7 +56,7 @@ class AlreadyExists(Rejected):
 
 
 class IllegalTransition(Rejected):
-    """The thread's state does not allow the change."""
+    """The state of the thread, or of the dead letter, does not allow the change."""
 
     code = "illegal_transition"
 

@@ -113,6 +113,23 @@ class Auth:
 
 
 @frozen
+class Backup:
+    """Backups of the database."""
+
+    folder: str = knob(
+        "backups",
+        "Folder of the backups; a relative one is beside the database.",
+        check=knobs.filled,
+        file_only=True,
+    )
+    keep: int = knob(
+        14,
+        "Newest backups that are kept, and as many of those that are made before migrations.",
+        check=between(1, 10_000),
+    )
+
+
+@frozen
 class Workspace:
     """Where agents work."""
 
@@ -274,6 +291,7 @@ class Policy:
     version: Literal[2] = knob(2, "Version of this file's form.", file_only=True)
     forum: Forum = field(factory=Forum)
     auth: Auth = field(factory=Auth)
+    backup: Backup = field(factory=Backup)
     workspace: Workspace = field(factory=Workspace)
     tmux: Tmux = field(factory=Tmux)
     execution: Execution = field(factory=Execution)

@@ -42,9 +42,12 @@ def event_object(row: Row) -> dict[str, Any]:
 def events_page(db: Db, filters: Mapping[str, str | None], cursor: str | int | None, limit: int) -> dict[str, Any]:
     """`{events, next_cursor}`: events after `cursor` in ascending order, by ticket, run_id and thread_id.
 
-    `next_cursor` is the last sequence examined: the head of the log when no more match now. Raises Malformed.
+    `next_cursor` is the last sequence examined: the head of the log when no more match now. A cursor beyond the head
+    gets `reset`, with the reason. Raises Malformed.
     """
-    after = cursors.sequence(cursor)
+    after, head = cursors.sequence(cursor), _head(db)
+    if after > head:  # as on the stream: what the client has seen was lost when a backup was restored
+        return _events([], head) | {"reset": f"cursor {after} is beyond the head {head}"}
     wanted = {name: value for name in _INDEXED if (value := filters.get(name)) is not None}
     rows = limit + 1 if len(wanted) < 2 else SCAN_LIMIT
     scanned = db.execute(_page_sql(next(iter(wanted), None)), {"after": after, "rows": rows} | wanted)
@@ -59,7 +62,7 @@ def events_page(db: Db, filters: Mapping[str, str | None], cursor: str | int | N
             found.append(row)
             size += _wire_size(row[-1])
         after = row[0]
-    return _events(found, after if looked == rows else max(after, _head(db)))
+    return _events(found, after if looked == rows else head)
 
 
 def _events(found: list[Row], cursor: int) -> dict[str, Any]:

@@ -18,6 +18,10 @@ CHUNK_CHARS = 4 * 1024 * 1024  # of payloads read at once for Redis
 SHOWN_CHARS = 300  # of a payload, where people look
 _AFTER = f"SELECT {EVENT_COLUMNS} FROM forum_events WHERE sequence > ? ORDER BY sequence LIMIT ?"
 _HEAD = "SELECT coalesce(max(sequence), 0) FROM forum_events"
+# `status <> 'done'` is word for word the condition of the index: without it the whole table is read at each reconnect.
+OLDEST_WAITING = """
+SELECT min(sequence) FROM forum_outbox WHERE status = 'pending' AND status <> 'done' AND kind = 'event'
+"""
 _CUT = f"iif(length(payload_json) > {SHOWN_CHARS}, substr(payload_json, 1, {SHOWN_CHARS}) || '…', payload_json)"
 _AT = "SELECT occurred_at FROM forum_events WHERE sequence >= ? ORDER BY sequence LIMIT 1"
 
@@ -67,6 +71,12 @@ def to_publish(db: Db, topics: Topics, after: int, limit: int) -> list[Queued]:
         )
         for row in portion(db.execute(_AFTER, (after, limit)), lambda row: len(row[-1]), CHUNK_CHARS)
     ]
+
+
+def published(db: Db) -> int:
+    """The newest sequence that was in the feed before: the one ahead of the oldest event that waits, else the head."""
+    waiting = next(iter(db.execute(OLDEST_WAITING)))[0]
+    return head(db) if waiting is None else int(waiting) - 1
 
 
 def before_window(db: Db, since: str, most: int) -> int:

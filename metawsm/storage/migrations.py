@@ -11,10 +11,14 @@ from attrs import frozen
 from metawsm.bus.ports import Db
 from metawsm.domain.errors import Refused, Unavailable
 from metawsm.storage.errors import translated
-from metawsm.storage.identity import APPLICATION_ID, refuse_foreign
+from metawsm.storage.identity import APPLICATION_ID, refuse_foreign, table_names
+from metawsm.version import VERSION
 
 _LEDGER = """CREATE TABLE IF NOT EXISTS schema_migrations (
     version INTEGER PRIMARY KEY, name TEXT NOT NULL, applied_at TEXT NOT NULL) STRICT"""
+_SIGN = """
+INSERT INTO metawsm_meta VALUES ('schema_program', ?) ON CONFLICT DO UPDATE SET value = excluded.value
+"""
 
 
 @frozen
@@ -31,6 +35,14 @@ def schema_version(connection: apsw.Connection) -> int:
     return int(connection.pragma("user_version"))
 
 
+def schema_program(connection: apsw.Connection) -> str | None:
+    """The version of metawsm that made this file's schema; None where that was not written down."""
+    if "metawsm_meta" not in table_names(connection):
+        return None
+    found = connection.execute("SELECT value FROM metawsm_meta WHERE name = 'schema_program'")
+    return next((str(value) for (value,) in found), None)
+
+
 def migrate(
     connection: apsw.Connection, steps: Sequence[Migration], before: Callable[[int], None] | None = None
 ) -> list[int]:
@@ -45,7 +57,8 @@ def migrate(
     with translated(database):
         refuse_foreign(connection, database)
         version = schema_version(connection)
-        _refuse_newer(database, version, len(steps))
+        if version > len(steps):
+            raise _newer(connection, database, version, len(steps))
         missing = steps[version:]
         if missing and version and before:
             before(version)
@@ -60,12 +73,13 @@ def _check_order(steps: Sequence[Migration]) -> None:
         raise ValueError(f"migrations must be numbered 1 to {len(steps)} in order, not {versions}")
 
 
-def _refuse_newer(database: str, version: int, known: int) -> None:
-    if version > known:
-        raise Refused(
-            f"database {database} has schema version {version}, this program knows versions up to {known}; "
-            "install the newer metawsm.pyz that wrote it, or restore a backup from before the update"
-        )
+def _newer(connection: apsw.Connection, database: str, version: int, known: int) -> Refused:
+    program = schema_program(connection)
+    wanted = f"metawsm.pyz {program} or newer" if program else "the newer metawsm.pyz that wrote it"
+    return Refused(
+        f"database {database} has schema version {version}, this program ({VERSION}) knows versions up to {known}; "
+        f"install {wanted}, or restore a backup from before the update"
+    )
 
 
 def _apply(connection: apsw.Connection, step: Migration) -> None:
@@ -94,3 +108,5 @@ def _step(connection: apsw.Connection, step: Migration) -> None:
     connection.execute("INSERT INTO schema_migrations VALUES (?, ?, ?)", (step.version, step.name, now))
     connection.pragma("user_version", step.version)
     connection.pragma("application_id", APPLICATION_ID)
+    if "metawsm_meta" in table_names(connection):
+        connection.execute(_SIGN, (VERSION,))

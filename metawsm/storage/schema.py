@@ -100,3 +100,19 @@ CREATE VIEW forum_projection_events (projection_name, event_id, applied_at) AS
 PRUNING = """
 CREATE INDEX forum_outbox_ended ON forum_outbox (updated_at) WHERE status IN ('done', 'failed');
 """
+
+# Which command a letter is about, who ended it, and whether what is large in it had to go (storage/dead_letters.py).
+LETTERS = """
+ALTER TABLE dead_letters ADD COLUMN command_id TEXT;
+ALTER TABLE dead_letters ADD COLUMN thread_id TEXT;
+ALTER TABLE dead_letters ADD COLUMN ended_at TEXT;
+ALTER TABLE dead_letters ADD COLUMN ended_by_type TEXT;
+ALTER TABLE dead_letters ADD COLUMN ended_by_name TEXT;
+ALTER TABLE dead_letters ADD COLUMN cut INTEGER NOT NULL DEFAULT 0;
+UPDATE dead_letters SET command_id = message_id WHERE reason = 'handler_failed';
+CREATE INDEX dead_letters_command ON dead_letters (command_id) WHERE command_id IS NOT NULL;
+CREATE INDEX dead_letters_reason ON dead_letters (reason) WHERE status = 'open';
+CREATE INDEX dead_letters_whole ON dead_letters (id) WHERE status = 'open' AND cut = 0;
+CREATE INDEX dead_letters_cut ON dead_letters (id) WHERE status = 'open' AND cut = 1;
+CREATE INDEX dead_letters_ended ON dead_letters (ended_at) WHERE ended_at IS NOT NULL;
+"""

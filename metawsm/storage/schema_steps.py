@@ -20,4 +20,5 @@ def _script(text: str) -> Callable[[Db], None]:
 STEPS = (
     Migration(1, "the forum", _script(schema.FIRST)),
     Migration(2, "ended outbox rows by age", _script(schema.PRUNING)),
+    Migration(3, "dead letters end", _script(schema.LETTERS)),
 )

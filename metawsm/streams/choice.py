@@ -12,6 +12,7 @@ from metawsm.streams.connection import endpoint, hide_password, translated
 from metawsm.streams.inspection import ServerFacts, server_facts
 
 EMBEDDED = "embedded://"
+DEFAULT_URL = "redis://127.0.0.1:6379/0"
 NOEVICTION = "noeviction"
 
 

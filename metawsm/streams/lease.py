@@ -91,9 +91,7 @@ class Lease:
 
     def holder(self) -> Owner | None:
         """Return who holds the namespace now."""
-        with translated(self._server.shown):
-            value = self._server.client.get(KEY)
-        return _parse(value.decode(errors="replace")) if isinstance(value, bytes) else None
+        return holder_at(self._server)
 
     def close(self) -> None:
         """Close the connections; the lease runs out by itself unless released."""
@@ -119,6 +117,13 @@ class Lease:
             other = with_database(self._url, _database(self._url) + 1)
             change = f"give this project a database number of its own: set forum.redis.url to {other}"
         return f"{KEY} at {shown} belongs to {taken_by}; this is {self._owner.describe()}; {change}"
+
+
+def holder_at(server: Endpoint) -> Owner | None:
+    """Return who holds the namespace of this server now, None when nobody of ours does. Raises Unavailable."""
+    with translated(server.shown):
+        value = server.client.get(KEY)
+    return _parse(value.decode(errors="replace")) if isinstance(value, bytes) else None
 
 
 def _parse(value: str) -> Owner | None:

@@ -17,7 +17,7 @@ HEAD = """# Benchmarks
 Written by `scripts/bench`; `scripts/bench --help` says how. Floor and daemon run side by side in the same minutes,
 round by round in turn, and are asked by the same client in a process of its own, on the same machine. The floor is a
 bare endpoint over stock gevent.pywsgi and bottle (TCP_NODELAY, no log) that commits one row with `synchronous=FULL` and
-group commit. The daemon does three such commits for a question (accepted, handled, projected) and carries it through
+group commit. The daemon does two such commits for a question (accepted; handled and projected) and carries it through
 Redis in between. Figures are medians over the rounds unless a percentile is named; ratios are medians of neighbouring
 rounds.
 """

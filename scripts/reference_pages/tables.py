@@ -90,6 +90,10 @@ TABLES: dict[str, tuple[str, dict[str, str]]] = {
         "handler": "who tried", "consumer_group": "for which group", "entry_id": "the stream entry",
         "metadata_json": "its metadata", "payload": "its payload, as it came", "first_failed_at": "first failure",
         "last_failed_at": "last failure",
+        "command_id": "the command that it is about, or that a replay made of it",
+        "thread_id": "the thread of a command that failed", "ended_at": "when it was replayed or discarded",
+        "ended_by_type": "actor type of who ended it", "ended_by_name": "their name",
+        "cut": "1: its payload was too much to keep whole",
     }),
     "forum_thread_reads": ("Up to where each viewer has seen each thread", {
         "last_seen_event_sequence": "the newest event seen; 0 = marked unseen",

@@ -212,6 +212,8 @@ def test_documented_parameters_are_read(rest: Rest) -> None:
 def _values(schema: dict[str, Any]) -> list[Any]:
     if "enum" in schema:
         return list(schema["enum"])
+    if schema.get("format") == "date-time":
+        return ["2026-01-01T00:00:00Z"]
     return [schema["minimum"], schema["maximum"]] if schema["type"] == "integer" else ["x"]
 
 

@@ -33,16 +33,6 @@ def count(daemon: Daemon) -> int:
     return len(daemon.request("GET", "/forum/threads?limit=500").body["threads"])
 
 
-def test_twenty_clients_with_one_key_have_one_effect(daemon: Daemon) -> None:
-    """All get the same answer, whether they came first, meanwhile or late."""
-    with ThreadPoolExecutor(20) as pool:
-        replies = list(pool.map(lambda _: ask(daemon, "k"), range(20)))
-    replies.append(ask(daemon, "k"))
-    assert {reply.status for reply in replies} == {201}
-    assert len({reply.text for reply in replies}) == 1
-    assert count(daemon) == 1
-
-
 def test_a_key_belongs_to_its_body_route_and_credential(daemon: Daemon) -> None:
     """Another body is refused; another route or credential has keys of its own."""
     thread = ask(daemon, "k").body["thread"]["thread_id"]
@@ -94,18 +84,6 @@ def test_an_answered_write_can_be_read(daemon: Daemon) -> None:
         assert [event["sequence"] for event in events] == [number]
         (line,) = daemon.request("GET", "/forum/stats").body["stats"]
         assert line["thread_count"] == number
-
-
-def test_racing_commands_are_serialised(daemon: Daemon) -> None:
-    """Of ten clients who all expect the same version one wins; the losers get 409 and the thread as it is."""
-    thread = ask(daemon).body["thread"]
-    body = {"body": "b", "expected_sequence": thread["version_sequence"]}
-    with ThreadPoolExecutor(10) as pool:
-        replies = list(pool.map(lambda _: act(daemon, thread["thread_id"], "posts", **body), range(10)))
-    assert sorted(reply.status for reply in replies) == [200] + [409] * 9
-    lost = next(reply for reply in replies if reply.status == 409)
-    assert lost.error["code"] == "stale_sequence"
-    assert lost.body["thread"]["posts_count"] == 2
 
 
 def test_commands_wait_for_redis_and_are_bounded(

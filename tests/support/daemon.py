@@ -77,6 +77,10 @@ class Daemon:
             self.end()
             raise
 
+    def use(self, *options: str) -> None:
+        """Other options of `serve` from the next start on."""
+        self._options = options
+
     def _ended(self) -> bool:
         return self.process.poll() is not None
 

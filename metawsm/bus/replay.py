@@ -1,0 +1,146 @@
+"""What a person may do with a dead letter: replay it, which gives its message a fresh look, or discard it.
+
+Each act is one writer job: the letter ends in the transaction of its effect, so of two acts at once one is done.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from attrs import frozen
+
+from metawsm.bus.dispatch import CommandRow, Rows
+from metawsm.bus.letters import (
+    DISCARDED,
+    FOREIGN_REASONS,
+    HANDLER_FAILED,
+    OPEN,
+    PROJECTION_FAILED,
+    REPLAYED,
+    Person,
+    StoredLetter,
+)
+from metawsm.bus.ports import Db, Delivery, Message
+from metawsm.bus.receive import Receiver
+from metawsm.bus.work import Queued, Tools
+from metawsm.domain.errors import IllegalTransition, InvalidFields, NotFound, Undecodable
+from metawsm.messages.codec import read_command
+
+
+class Letters(Protocol):
+    """The kept letters, as replaying needs them."""
+
+    def find(self, db: Db, letter_id: int) -> StoredLetter | None:
+        """The letter, or None."""
+        ...
+
+    def end(self, db: Db, letter_id: int, status: str, person: Person, now: str, command_id: str | None = None) -> None:
+        """An open letter becomes `replayed` or `discarded`."""
+        ...
+
+    def failed_again(self, db: Db, letter_id: int, error: str, traceback: str | None, now: str) -> None:
+        """The letter stays open and says why."""
+        ...
+
+    def release(self, db: Db, row_id: int) -> None:
+        """Remove a failed row of the outbox, so that its command can take a new position."""
+        ...
+
+
+@frozen
+class Acted:
+    """What an act did: `done`, or why it `failed` again, or that a `rebuild` has to do it; neither: nothing to do.
+
+    `queued` is the command that took a new position, if one did.
+    """
+
+    done: bool = False
+    failed: str | None = None
+    rebuild: bool = False
+    queued: Queued | None = None
+
+
+@frozen
+class Replayer:
+    """The acts. Everything it is handed is a port or plain data."""
+
+    receiver: Receiver
+    rows: Rows
+    letters: Letters
+    tools: Tools
+
+    def replay(self, db: Db, letter_id: int, person: Person) -> Acted:
+        """Give the letter's message a fresh look. One that was replayed stays as it is.
+
+        Raises NotFound, or IllegalTransition for a letter that was discarded or whose payload is not whole.
+        """
+        letter = self._letter(db, letter_id)
+        if letter.status == REPLAYED:
+            return Acted()
+        if letter.status != OPEN:
+            raise IllegalTransition(f"dead letter {letter_id} is {letter.status}; only open ones can be replayed")
+        if letter.reason == PROJECTION_FAILED:
+            return Acted(rebuild=True)
+        try:
+            row = self._row(db, letter, person)
+        except (Undecodable, InvalidFields) as error:
+            told = f"{error.message} {error.fields or ''}".strip()
+            self.letters.failed_again(db, letter_id, told, None, self.tools.now())
+            return Acted(failed=told)
+        row = self._at_the_end(db, row) if row.status == "failed" else row
+        self.letters.end(db, letter_id, REPLAYED, person, self.tools.now(), row.message_id)
+        return Acted(done=True, queued=_queued(row) if row.status == "pending" else None)
+
+    def discard(self, db: Db, letter_id: int, person: Person) -> Acted:
+        """Nothing more is to be done about it. Raises NotFound, or IllegalTransition for one that was replayed."""
+        letter = self._letter(db, letter_id)
+        if letter.status == DISCARDED:
+            return Acted()
+        if letter.status != OPEN:
+            raise IllegalTransition(f"dead letter {letter_id} is {letter.status}; only open ones can be discarded")
+        self.letters.end(db, letter_id, DISCARDED, person, self.tools.now())
+        return Acted(done=True)
+
+    def note_failure(self, db: Db, letter_id: int, error: str, traceback: str) -> None:
+        """The fresh look made the program fail: count it, after the failed transaction was undone."""
+        self.letters.failed_again(db, letter_id, error, traceback, self.tools.now())
+
+    def _letter(self, db: Db, letter_id: int) -> StoredLetter:
+        letter = self.letters.find(db, letter_id)
+        if letter is None:
+            raise NotFound(f"there is no dead letter {letter_id}; ended ones are kept for some days only")
+        return letter
+
+    def _row(self, db: Db, letter: StoredLetter, person: Person) -> CommandRow:
+        """The command's row: the one it has, one of its stored text, or that of a fresh look at the message."""
+        known = letter.command_id and self.rows.find(db, letter.command_id)
+        if known:
+            return known
+        if letter.payload is None or letter.cut:
+            raise IllegalTransition(
+                f"the payload of dead letter {letter.id} was not kept whole; it can only be discarded"
+            )
+        if letter.reason == HANDLER_FAILED and letter.command_id and letter.thread_id:
+            return self._stored_anew(db, letter.command_id, letter.topic, letter.thread_id, letter.payload.decode())
+        delivery = Delivery(letter.topic, letter.group, letter.entry_id)
+        message = Message(letter.message_id or "", {}, letter.payload)
+        known_by = person.known_by if letter.reason in FOREIGN_REASONS else "redis"
+        row = self.receiver.external(db, delivery, message, known_by)
+        if row is None:
+            raise Undecodable("it makes no command")
+        return row
+
+    def _at_the_end(self, db: Db, row: CommandRow) -> CommandRow:
+        """The same command, under the same identity, at a new position."""
+        self.letters.release(db, row.id)
+        return self._stored_anew(db, row.message_id, row.topic, row.key, row.text)
+
+    def _stored_anew(self, db: Db, command_id: str, topic: str, key: str, text: str) -> CommandRow:
+        row_id = self.rows.insert(db, command_id, topic, key, text, self.tools.now())
+        return CommandRow(row_id, command_id, topic, key, text, "pending")
+
+
+def _queued(row: CommandRow) -> Queued:
+    head, _ = read_command(row.text)
+    name, correlation = str(head["event_type"]), str(head["correlation_id"])
+    return Queued(row.id, "command", row.message_id, row.topic, row.key, row.text, name, correlation)

@@ -1,0 +1,207 @@
+"""Putting a backup in the place of a database: a new epoch, ids that were never given, and no moment without one."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import apsw
+from attrs import frozen
+
+from metawsm.bus.ports import Db
+from metawsm.domain.errors import Refused
+from metawsm.storage.backup import copy
+from metawsm.storage.backup_files import backups_in, file_errors, make_folder, part_of, replaced_name, stamp, sync
+from metawsm.storage.connection import open_writer
+from metawsm.storage.errors import translated
+from metawsm.storage.examine import Damaged, Facts, examine, facts, opened
+from metawsm.storage.identity import refuse_foreign
+
+_SIDES = ("-wal", "-shm", "-journal")
+_BUSY_MS = 2000
+_SET = "INSERT INTO metawsm_meta VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value"
+_AWAITS_FEED = "feed_unread"
+# Redis' own entry ids begin with milliseconds since 1970; beyond this an entry of the feed is none of ours.
+_HIGHEST_SEQUENCE = 10**12
+
+
+@frozen
+class Restored:
+    """What a restore did. `replaced` is where the database that was there is kept, None when there was none."""
+
+    backup: Path
+    database: Path
+    replaced: Path | None
+    facts: Facts
+
+    def as_json(self) -> dict[str, Any]:
+        """The members that `--json` shows."""
+        shown = {"file": str(self.backup), "database": str(self.database)}
+        shown |= {"replaced": str(self.replaced)} if self.replaced else {}
+        return self.facts.as_json() | shown
+
+
+def restore(file: Path, database: Path, folder: Path, *, other_database: bool = False) -> Restored:
+    """Put the backup `file` in the place of `database`, which is kept in `folder`. Hold the lock of the database.
+
+    Begins a new epoch: ids go on above all that the backup and the replaced database have given. A crash leaves the
+    old database or the new one. Raises NotFound; Refused for a backup that is damaged, of a newer schema, or of another
+    database (unless `other_database`); Unavailable when a file cannot be read or written.
+    """
+    database = database.resolve()
+    if database.exists() and file.exists() and file.samefile(database):
+        raise Refused(f"{file} is the database itself; name a backup (`metawsm.pyz backup list`)")
+    found = examine(file)
+    before = _told_by(database)
+    if before and before.database_id and before.database_id != found.database_id and not other_database:
+        raise Refused(
+            f"{file} is a backup of database {found.database_id}, {database} is database {before.database_id}; "
+            "add --other-database if this one shall be replaced by it"
+        )
+    if before:
+        _settle(database)
+    at = stamp(datetime.now(UTC))
+    make_folder(folder)
+    fresh = _prepared(file, database, found, before)
+    replaced = _set_aside(database, folder, at)
+    _swap(fresh, database)
+    with opened(database) as connection:
+        return Restored(file, database, replaced, facts(connection))
+
+
+def awaits_feed(db: Db) -> bool:
+    """Whether the database was restored and has not seen since how far the feed in Redis goes."""
+    return any(db.execute("SELECT 1 FROM metawsm_meta WHERE name = ?", (_AWAITS_FEED,)))
+
+
+def continue_above(db: Db, sequence: int) -> int:
+    """Give no sequence up to this one, the feed's last; return the highest that counts as given. See `awaits_feed`."""
+    if sequence < _HIGHEST_SEQUENCE:
+        _raise_tops(db, {"forum_events": sequence})
+    db.execute("DELETE FROM metawsm_meta WHERE name = ?", (_AWAITS_FEED,))
+    return next((int(top) for (top,) in db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'forum_events'")), 0)
+
+
+def _told_by(database: Path) -> Facts | None:
+    """What the database that is to be replaced holds.
+
+    None when there is no database, or nothing in it, or what is there cannot be read as one any more.
+    """
+    if not database.exists() or not database.stat().st_size:
+        return None
+    try:
+        with opened(database) as connection:
+            refuse_foreign(connection, str(database))
+            return facts(connection) if any(connection.execute("SELECT 1 FROM sqlite_schema LIMIT 1")) else None
+    except Damaged:
+        return None
+
+
+def _settle(database: Path) -> None:
+    """Put the write-ahead log into the file. Unavailable: another process has it open."""
+    with translated(str(database)):
+        connection = open_writer(database, busy_ms=_BUSY_MS)
+        try:
+            connection.pragma("journal_mode", "DELETE")
+        finally:
+            connection.close()
+
+
+def _prepared(file: Path, database: Path, found: Facts, before: Facts | None) -> Path:
+    """The new database, complete and on the disk, beside the old one."""
+    fresh = database.with_name(f"{database.name}.restoring")
+    with file_errors(fresh):
+        database.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for side in ("", *_SIDES):
+            Path(f"{fresh}{side}").unlink(missing_ok=True)
+    with opened(file) as source:
+        copy(source, fresh)
+    with translated(str(fresh)):
+        connection = apsw.Connection(str(fresh))
+        try:
+            connection.execute("PRAGMA synchronous = FULL")
+            connection.execute("BEGIN IMMEDIATE")
+            _begin_epoch(connection, file, found, before)
+            connection.execute("COMMIT")
+        finally:
+            connection.close()
+    sync(fresh)
+    return fresh
+
+
+def _begin_epoch(db: Db, file: Path, found: Facts, before: Facts | None) -> None:
+    now = datetime.now(UTC)
+    told = {"at": now.isoformat(), "backup": file.name, "epoch": found.epoch, "head_sequence": found.head_sequence}
+    meta = {"epoch": str(_epoch(found, before, now)), "restored": json.dumps(told), _AWAITS_FEED: "1"}
+    for row in meta.items():
+        db.execute(_SET, row)
+    tops = {
+        "forum_events": before.sequence_top if before else 0,
+        "forum_outbox": before.outbox_top if before else 0,
+        "dead_letters": before.dead_letter_top if before else 0,
+    }
+    _raise_tops(db, tops)
+
+
+def _epoch(found: Facts, before: Facts | None, now: datetime) -> int:
+    """One that was never used. Where nobody knows what came after the backup, the clock gives a number above it."""
+    if before is not None and before.database_id == found.database_id:
+        return max(found.epoch, before.epoch) + 1
+    return max(found.epoch + 1, int(now.timestamp()))
+
+
+def _raise_tops(db: Db, tops: Mapping[str, int]) -> None:
+    for table, top in tops.items():
+        db.execute("UPDATE sqlite_sequence SET seq = max(seq, ?) WHERE name = ?", (top, table))
+        if not db.changes():
+            db.execute("INSERT INTO sqlite_sequence VALUES (?, ?)", (table, top))
+
+
+def _set_aside(database: Path, folder: Path, at: str) -> Path | None:
+    """Keep the old database under another name, too; it stays in its place."""
+    if not database.exists():
+        return None
+    _forget_unfinished(database, folder)
+    kept = folder / replaced_name(at)
+    for side in ("", *_SIDES):
+        source = Path(f"{database}{side}")
+        if source.exists():
+            _keep(source, Path(f"{kept}{side}"), part_of(folder, at))
+    sync(folder)
+    return kept
+
+
+def _forget_unfinished(database: Path, folder: Path) -> None:
+    """A restore that was cut off may have left the database with a second name."""
+    for each in backups_in(folder):
+        if each.kind == "replaced" and each.path.samefile(database):
+            with file_errors(each.path):
+                each.path.unlink()
+
+
+def _keep(source: Path, target: Path, part: Path) -> None:
+    try:
+        os.link(source, target)
+    except OSError:  # another file system, or one without links
+        with file_errors(target):
+            shutil.copyfile(source, part)
+            part.chmod(0o600)
+            sync(part)
+            part.rename(target)
+
+
+def _swap(fresh: Path, database: Path) -> None:
+    """The one moment in which the new database takes the place of the old one.
+
+    A log of the old one may be there only if that could not be read: left where it is, it would go into the new one.
+    """
+    with file_errors(database):
+        for side in _SIDES:
+            Path(f"{database}{side}").unlink(missing_ok=True)
+        fresh.replace(database)
+    sync(database.resolve().parent)
