@@ -88,7 +88,9 @@ class Application:
     def _route(self, method: str, path: str, endpoint: Endpoint) -> None:
         if "{" not in path:
             self._hot[method, path] = endpoint  # no pattern to match: skips the router, the same endpoint
-        self._router.route(re.sub(r"{(\w+)}", r"<\1>", path), method, endpoint)
+        # A letter's id is a number: else `/forum/dead-letters/replay` would be a letter, too, and allow GET.
+        pattern = path.replace("{letter_id}", "<letter_id:re:[0-9]+>")
+        self._router.route(re.sub(r"{(\w+)}", r"<\1>", pattern), method, endpoint)
 
     def _routed(self, environ: Environ) -> Answer:
         try:

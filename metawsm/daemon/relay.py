@@ -92,6 +92,7 @@ class Relay:
         self._refusals = Refusals()
         self._retrying = False
         self._unread = False
+        self._listening = self._exchanging = False
         self._mended_at = -math.inf
         self.connected = False
         self.starting = True
@@ -164,18 +165,24 @@ class Relay:
     def listen(self) -> None:
         """The loop of the blocking reader for external publishers; ends only by being killed."""
         while True:
-            if not self.connected or time.monotonic() - self._active_at < QUIET or self._full():
+            busy = self._exchanging or time.monotonic() - self._active_at < QUIET or self._full()
+            if busy or not self.connected:
                 gevent.sleep(QUIET if self.connected else FIRST_PAUSE)
                 continue
+            self._listening = True
             try:
                 self._deliver(self._transport.listen(self._commands, 2.0))
             except Unavailable:
                 self._unread = True  # entries may have been delivered into the connection that broke
                 self._wake.set()
                 gevent.sleep(FIRST_PAUSE)
+            finally:
+                self._listening = False
+                self._wake.set()  # the next exchange reads what was published meanwhile
 
     def _connect(self) -> None:
         self._recreated, self._unread = [], False
+        self._listening = False  # what a read on the old connection took is pending, and read again here
         self._on_connect()
         self._backlog.reread()
         self._refusals.try_again()
@@ -206,8 +213,11 @@ class Relay:
         reads = self._reads(rows)
         sent = [self._refusals.allowed(publications(row, self._feed.topic, self._identity)) for row in rows]
         flat = [publication for group in sent for publication in group]
-        exchange = self._transport.exchange(flat, [Ack(t, g, ids) for (t, g), ids in acks.items()], reads)
-        self._active_at = time.monotonic()
+        self._exchanging = True
+        try:
+            exchange = self._transport.exchange(flat, [Ack(t, g, ids) for (t, g), ids in acks.items()], reads)
+        finally:
+            self._exchanging, self._active_at = False, time.monotonic()
         self._deliver(exchange.deliveries)
         if rows:  # after the deliveries: a command that is done at once need not be marked as sent before
             self._refusals.note(flat, exchange.faults)
@@ -220,17 +230,19 @@ class Relay:
     def _reads(self, rows: Sequence[Queued]) -> list[Subscription]:
         """Streams to which this exchange brings commands; all of them when it brings nothing, and now and then.
 
-        The feed can wait: the read models were prompted when the events were written.
+        Commands are read by one reader at a time: of two replies the later one may be seen first. The feed can wait:
+        the read models were prompted when the events were written.
         """
+        commands = [] if self._full() or self._listening else self._commands
         now = time.monotonic()
         if not rows or now > self._read_all_at:
             self._read_all_at = now + READ_ALL
             self._feed_timer.stop()
-            return [self._feed] if self._full() else [*self._commands, self._feed]
+            return [*commands, self._feed]
         brought = {row.topic for row in rows if row.sequence is None}
         if len(brought) < len(rows) and not self._feed_timer.active:
             self._feed_timer.start(self._wake.set)
-        return [] if self._full() else [each for each in self._commands if each.topic in brought]
+        return [each for each in commands if each.topic in brought]
 
     def _look_after_losses(self) -> None:
         if self._unread:

@@ -57,7 +57,7 @@ def envelope_of(envelope: Envelope) -> dict[str, Any]:
 
 def fact_of(event_type: str, version: int, payload: Payload) -> Fact:
     """The fact of a stored payload, upcast to its newest version. Raises Undecodable for what is not known."""
-    while version < _CURRENT.get(event_type, 0):
+    while version < _CURRENT.get(event_type, 0) and (event_type, version) in UPCASTS:
         payload = UPCASTS[event_type, version](payload)
         version += 1
     cls = _FACTS.get((event_type, version))

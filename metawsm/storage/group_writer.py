@@ -239,7 +239,8 @@ class GroupWriter(ABC):
         self._deliver(zip(tasks, outcomes, strict=False))
         if self._on_wal is not None:
             self._on_wal(self._committer.wal_pages)
-        self._rest()
+        if not self._armed:  # else a turn is on its way; a second one would find the thread at work
+            self._rest()
 
     def _escaped(self, tasks: Sequence[Task], error: BaseException) -> None:
         """Something that is no Exception (an interrupt) broke out of a batch: nobody knows how far it came."""

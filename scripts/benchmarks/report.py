@@ -46,6 +46,11 @@ def write(results: Results, machine: str, folder: Path) -> None:
 
 def machine() -> str:
     """What it ran on."""
+    return f"{hardware()} for the backlog and the bundled Valkey elsewhere"
+
+
+def hardware() -> str:
+    """Processor, memory, system, Python, and the Redis server that is installed."""
     cpu = next(
         (line.partition(":")[2].strip() for line in _cpuinfo() if line.startswith("model name")), platform.machine()
     )
@@ -54,7 +59,7 @@ def machine() -> str:
     version = next((part[2:] for part in redis if part.startswith("v=")), "none")
     return (
         f"{os.cpu_count()} x {cpu}, {memory:.0f} GB, {platform.system()} {platform.release()},"
-        f" Python {platform.python_version()}, redis-server {version} for the backlog and the bundled Valkey elsewhere"
+        f" Python {platform.python_version()}, redis-server {version}"
     )
 
 

@@ -163,24 +163,6 @@ def test_bad_queries_are_refused_before_the_upgrade(daemon: Daemon) -> None:
         assert (reply.status, reply.error["code"]) == (400, "malformed"), query
 
 
-def test_resumed_by_cursor_under_random_cuts(daemon: Daemon) -> None:
-    """Cut 40 times at random while events flow, a client that resumes by cursor has every event once, in order."""
-    dice = random.Random(5)
-    found: list[int] = []
-    cursor = 0
-    with events_flowing(daemon):
-        for _ in range(40):
-            stream = Stream(daemon, f"cursor={cursor}&limit={dice.choice([3, 500])}")
-            for _ in range(dice.randrange(4)):
-                frame = stream.frame()
-                found += [event["sequence"] for event in frame["events"]]
-                cursor = frame["next_cursor"]
-            stream.close()
-    last = head(daemon)
-    found += Stream(daemon, f"cursor={cursor}").events(last) if cursor < last else []
-    assert found == list(range(1, last + 1))
-
-
 def test_the_stream_survives_kills_of_the_daemon(daemon: Daemon) -> None:
     """A follower that resumes by cursor over three kills under load has exactly the events of the log."""
     found: list[int] = []
@@ -222,17 +204,6 @@ def test_large_events_come_in_frames_that_a_client_can_take(daemon: Daemon) -> N
         ask(daemon, body=body)
         assert live.events(number + 1) == [number + 1]
     assert Stream(daemon, "cursor=0").events(20) == list(range(1, 21))
-
-
-def test_a_client_that_does_not_read_is_cut_and_slows_nobody(daemon: Daemon) -> None:
-    """It is closed with 1013 while another client beside it gets everything."""
-    lazy = Stream(daemon, "cursor=0")
-    busy = Stream(daemon, "cursor=0")
-    body = "x" * 60_000
-    for number in range(40):
-        ask(daemon, body=body)
-        assert busy.events(number + 1) == [number + 1]
-    assert lazy.socket.receive_close()[0] == 1013
 
 
 @pytest.mark.faults

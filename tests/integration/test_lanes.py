@@ -13,7 +13,7 @@ import pytest
 
 from tests.support.daemon import Daemon, Reply
 from tests.support.eventually import eventually
-from tests.support.ledger import Ledger, check_streams, database
+from tests.support.ledger import database
 from tests.support.redis_servers import ServerHandle
 
 NEVER = "/nonexistent/mended"
@@ -48,43 +48,6 @@ def letters(daemon: Daemon) -> list[tuple[Any, ...]]:
     """Reason, attempts, message id, topic and entry of the dead letters."""
     with database(daemon.database) as db:
         return list(db.execute("SELECT reason, attempts, message_id, topic, entry_id FROM dead_letters ORDER BY id"))
-
-
-def test_a_bug_is_tried_three_times_and_set_aside(start_faulty: Callable[..., Daemon]) -> None:
-    """Within two seconds the command is in the dead letters with its traceback, and nothing of it is stored."""
-    daemon = start_faulty()
-    open_threads(daemon, "fthr-1")
-    began = time.monotonic()
-    reply = break_thread(daemon, "fthr-1")
-    assert time.monotonic() - began < 2.5
-    assert (reply.status, reply.error["code"]) == (500, "internal")
-    with database(daemon.database) as db:
-        ((reason, attempts, trace, handler),) = db.execute(
-            "SELECT reason, attempts, traceback, handler FROM dead_letters"
-        )
-        assert list(db.execute("SELECT count(*) FROM forum_posts WHERE body = '?'")) == [(0,)]
-    assert (reason, attempts, handler) == ("handler_failed", 3, "break_thread")
-    assert "ZeroDivisionError: a bug in a handler" in trace
-    assert daemon.request("GET", "/health").body["status"] == "attention"
-    command = reply.error["correlation_id"]
-    assert daemon.request("GET", f"/forum/commands/{command}").body["command"]["status"] == "failed"
-
-
-def test_other_threads_go_on_and_the_own_lane_is_released(start_faulty: Callable[..., Daemon]) -> None:
-    """While one thread's command is retried, others are answered at once; what waits behind it is done afterwards."""
-    daemon = start_faulty()
-    open_threads(daemon, "fthr-1", "fthr-2")
-    with ThreadPoolExecutor(4) as pool:
-        broken = pool.submit(break_thread, daemon, "fthr-1")
-        time.sleep(0.1)
-        behind = pool.submit(daemon.request, "POST", "/forum/threads/fthr-1/posts?wait=10", POST)
-        for _ in range(3):
-            began = time.monotonic()
-            assert daemon.request("POST", "/forum/threads/fthr-2/posts", POST).status == 200
-            assert time.monotonic() - began < 0.5
-        assert not broken.done()
-        assert broken.result().status == 500
-        assert behind.result().status == 200
 
 
 def test_each_failing_command_has_its_own_letter(start_faulty: Callable[..., Daemon]) -> None:
@@ -175,17 +138,3 @@ def test_a_lost_command_is_missed_beside_busy_groups(start_faulty: Callable[...,
             ("2026-01-01T00:00:00.000000Z",),
         )
         eventually(is_done, timeout=8)
-
-
-@pytest.mark.parametrize("fault", ["double", "flaky"])
-def test_the_ledger_with_unreliable_deliveries(
-    fault: str, start_faulty: Callable[..., Daemon], server: ServerHandle
-) -> None:
-    """Everything delivered twice, or three of ten round trips and handlers failing: the ledger comes out right."""
-    daemon = start_faulty(fault)
-    ledger = Ledger(daemon, clients=4)
-    with ledger.load():
-        time.sleep(1.5)
-    ledger.check()
-    with server.client() as client:
-        check_streams(daemon, client)

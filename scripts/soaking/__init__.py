@@ -1,0 +1,1 @@
+"""What scripts/soak does: load, faults, samples, and the reckoning."""
