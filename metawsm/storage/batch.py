@@ -63,6 +63,7 @@ class Committer:
         self._clock = clock
         self._may_commit = False
         self._changes = 0
+        self._unsettled: apsw.Error | None = None  # the I/O error of a COMMIT whose fate is still not known
         connection.set_commit_hook(self._veto)
 
     def _veto(self) -> bool:
@@ -84,6 +85,9 @@ class Committer:
         write lock: nothing was run. The jobs' own errors are outcomes; after the first of them the batch is rolled
         back and run again with a savepoint per job, so a job may be called twice.
         """
+        if self._unsettled is not None and not self._settle():
+            return self._fail(len(tasks), self._unsettled)  # not even tried: these surely are not stored
+        self._unsettled = None
         try:
             self.connection.execute("BEGIN IMMEDIATE")
         except apsw.BusyError:
@@ -174,7 +178,8 @@ class Committer:
             self.connection.execute("COMMIT")
         except apsw.Error as error:
             self._roll_back()
-            return self._fail(len(outcomes), error, unknown=isinstance(error, apsw.IOError) and not self._settle())
+            self._unsettled = error if isinstance(error, apsw.IOError) and not self._settle() else None
+            return self._fail(len(outcomes), error, unknown=self._unsettled is not None)
         finally:
             self._may_commit = False
         self._count(outcomes, self._clock() - started)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -298,6 +299,22 @@ class WriterSuite:
         assert lab.values() == ["after"]
         lab.writer.close()
 
+    def test_after_an_unknown_outcome_nothing_is_tried_until_the_disk_works(self, tmp_path: Path) -> None:
+        """What comes next surely is not stored, and its caller hears that, and not another unknown outcome."""
+        disk = FailingDisk()
+        with disk.as_default():
+            lab = Lab(tmp_path / "db", self.kind)
+        disk.broken = 1000
+        with pytest.raises(OutcomeUnknown):
+            lab.add("unknown")
+        for _ in range(3):
+            with pytest.raises(Unavailable):
+                lab.add("refused")
+        disk.broken = 0
+        lab.add("after")
+        assert lab.values() == ["after"]
+        lab.writer.close()
+
     def test_a_caller_that_is_killed_breaks_nobody(self, lab: Lab) -> None:
         """A greenlet that stops waiting takes nobody with it; its job still runs."""
         killed = gevent.spawn(lab.add, "killed")
@@ -306,6 +323,27 @@ class WriterSuite:
         killed.kill(block=False)
         assert other.get(timeout=5) is not None
         assert "other" in lab.values()
+
+    def test_callbacks_may_hand_in_the_next_jobs(self, lab: Lab) -> None:
+        """Chains of jobs, each handed in by the callback of the one before, beside others: nobody is forgotten."""
+        left = [50] * 8
+
+        def slowly(db: Db) -> int:
+            time.sleep(0.001)
+            return insert(db, "chained")
+
+        def told(chain: int, _: Outcome) -> None:
+            left[chain] -= 1
+            if left[chain]:
+                lab.writer.enqueue(slowly, partial(told, chain))
+
+        for chain in range(8):
+            lab.writer.enqueue(slowly, partial(told, chain))
+        others = [gevent.spawn_later(0.002 * number, lab.add, number) for number in range(100)]
+        wait_for(lambda: not any(left))
+        gevent.joinall(others, timeout=5)
+        assert len(lab.values()) == 500
+        assert lab.faults == []
 
     def test_a_held_writer_waits(self, lab: Lab) -> None:
         """Between hold and resume nothing is committed; afterwards all is."""

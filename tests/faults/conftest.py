@@ -15,6 +15,13 @@ from tests.support.redis_servers import ServerHandle, start_redis, start_valkey
 STARTERS = {"redis": start_redis, "valkey": start_valkey}
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Every test of this folder belongs to the room, the quick ones too: `scripts/test --faults` runs them all."""
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent):
+            item.add_marker(pytest.mark.fault_room)
+
+
 @pytest.fixture(params=["redis", pytest.param("valkey", marks=pytest.mark.faults)])
 def start_broker(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[..., ServerHandle]]:
     """Start servers of one kind with given arguments: Debian's Redis always, the bundled Valkey in the long run."""

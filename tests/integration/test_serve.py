@@ -19,8 +19,7 @@ from typing import Any
 from metawsm.streams.choice import Kind, choose
 from tests.support.daemon import Daemon
 from tests.support.eventually import eventually
-from tests.support.ledger import Ledger, check_database, database
-from tests.support.raw_ws import RawWs
+from tests.support.ledger import database
 from tests.support.redis_servers import ServerHandle, start_redis
 from tests.support.shell import COMMAND, environment
 
@@ -33,20 +32,6 @@ def serve(folder: Path, *options: str, **env: str) -> subprocess.CompletedProces
     return subprocess.run(command, cwd=folder, env=environment(**env), capture_output=True, text=True, timeout=20)
 
 
-def test_a_second_daemon_on_one_database_names_the_first(
-    server: ServerHandle, start_daemon: Callable[..., Daemon]
-) -> None:
-    """It ends at once with an error that says who has the database and where that one serves."""
-    daemon = start_daemon("--redis", server.url)
-    began = time.monotonic()
-    second = serve(daemon.folder, "--redis", server.url)
-    assert time.monotonic() - began < 5
-    assert second.returncode == 1
-    assert f"process {daemon.process.pid} at 127.0.0.1:{daemon.port}" in second.stderr
-    assert "Traceback" not in second.stderr
-    assert daemon.request("POST", "/forum/threads", ASK).status == 201
-
-
 def test_a_killed_daemon_leaves_no_lock(server: ServerHandle, start_daemon: Callable[..., Daemon]) -> None:
     """After SIGKILL the next one starts at once, on the database and on the namespace."""
     daemon = start_daemon("--redis", server.url)
@@ -54,19 +39,6 @@ def test_a_killed_daemon_leaves_no_lock(server: ServerHandle, start_daemon: Call
     began = time.monotonic()
     daemon.start()
     assert time.monotonic() - began < 5
-
-
-def test_another_database_on_the_same_namespace_is_refused(
-    server: ServerHandle, start_daemon: Callable[..., Daemon], tmp_path: Path
-) -> None:
-    """The second names both databases and the one change to make; the first goes on."""
-    daemon = start_daemon("--redis", server.url)
-    other = serve(tmp_path, "--redis", server.url)
-    assert other.returncode == 1
-    for told in (str(daemon.database), str(tmp_path / ".metawsm" / "metawsm.db"), "database number"):
-        assert told in other.stderr
-    assert "serving" not in other.stderr
-    assert daemon.request("POST", "/forum/threads", ASK).status == 201
 
 
 def test_other_names_in_the_same_redis_database_do_not_help(
@@ -92,27 +64,6 @@ def test_a_stolen_namespace_degrades_and_comes_back(server: ServerHandle, start_
         client.delete("metawsm:owner")
         eventually(lambda: daemon.request("GET", "/health").status == 200)
         eventually(lambda: len(daemon.request("GET", "/forum/threads").body["threads"]) == 1)
-
-
-def test_sigterm_under_load_answers_what_is_in_flight(
-    server: ServerHandle, start_daemon: Callable[..., Daemon]
-) -> None:
-    """In-flight requests get their answers, WebSockets 1001, the exit code is 0, and the ledger comes out right."""
-    daemon = start_daemon("--redis", server.url)
-    host = f"127.0.0.1:{daemon.port}"
-    stream = RawWs(daemon.port, "/api/v1/forum/stream", Host=host)
-    ledger = Ledger(daemon, clients=6)
-    with ledger.load():
-        time.sleep(0.5)
-        began = time.monotonic()
-        assert daemon.stop() == 0
-        assert time.monotonic() - began < 5
-        daemon.start()
-        time.sleep(0.3)
-    # None: not taken any more. Whatever was taken got its real answer.
-    assert {entry.first_status for entry in ledger.entries[1:]} <= {200, 201, 409, None}
-    assert stream.receive_close()[0] == 1001
-    ledger.check()
 
 
 def test_a_request_that_waits_is_answered_at_the_end(server: ServerHandle, start_daemon: Callable[..., Daemon]) -> None:
@@ -236,19 +187,6 @@ def test_a_stream_that_cannot_be_read_is_named(server: ServerHandle, start_daemo
         eventually(lambda: daemon.request("GET", "/health").status == 200)
 
 
-def test_a_suspended_daemon_catches_up_once(server: ServerHandle, start_daemon: Callable[..., Daemon]) -> None:
-    """Stopped in time under load and resumed, it goes on where it was: the ledger comes out right."""
-    daemon = start_daemon("--redis", server.url)
-    ledger = Ledger(daemon, clients=3)
-    with ledger.load():
-        time.sleep(0.4)
-        daemon.process.send_signal(signal.SIGSTOP)
-        time.sleep(1.5)
-        daemon.process.send_signal(signal.SIGCONT)
-        time.sleep(0.4)
-    ledger.check()
-
-
 @contextmanager
 def notify_socket() -> Iterator[tuple[str, Callable[[], list[str]]]]:
     """A socket as systemd has it: its address, and a function that gives the lines received so far."""
@@ -332,35 +270,6 @@ def test_an_empty_url_is_degraded(start_daemon: Callable[..., Daemon]) -> None:
     assert health.body["forum_bus"] == {"healthy": False, "error": "forum redis url is empty"}
     assert daemon.request("POST", "/forum/threads", ASK).status == 202
     assert daemon.request("GET", "/forum/threads").body["threads"] == []
-
-
-def test_redis_that_comes_late_is_found(server: ServerHandle, start_daemon: Callable[..., Daemon]) -> None:
-    """An unreachable Redis degrades; within two seconds of its return all that was kept is done."""
-    server.stop()
-    daemon = start_daemon("--redis", server.url, needs_redis=False)
-    eventually(lambda: daemon.request("GET", "/health").status == 503)
-    assert daemon.request("GET", "/health").body["forum_bus"]["error"].startswith("forum redis ping failed: ")
-    assert daemon.request("POST", "/forum/threads", ASK).status == 202
-    server.start()
-    eventually(lambda: len(daemon.request("GET", "/forum/threads").body["threads"]) == 1, timeout=2)
-    with database(daemon.database) as db:
-        eventually(lambda: daemon.request("GET", "/health").status == 200)
-        check_database(db)
-
-
-def test_redis_away_does_not_burn_the_processor(server: ServerHandle, start_daemon: Callable[..., Daemon]) -> None:
-    """With work waiting and Redis gone, the daemon uses little of the processor."""
-    daemon = start_daemon("--redis", server.url)
-    server.stop()
-    assert daemon.request("POST", "/forum/threads?wait=0.1", ASK).status == 202
-    before = _cpu_seconds(daemon.process.pid)
-    time.sleep(1.5)
-    assert _cpu_seconds(daemon.process.pid) - before < 0.3
-
-
-def _cpu_seconds(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def test_a_redis_that_evicts_is_not_used_unasked(tmp_path: Path) -> None:

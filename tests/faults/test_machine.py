@@ -1,0 +1,253 @@
+"""The machine under the daemon: a full disk, files that cannot be written, a held lock, a clock that jumps, a sleep."""
+
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from tests.support.daemon import Daemon, Reply
+from tests.support.eventually import eventually
+from tests.support.ledger import Ledger, check_streams, database
+from tests.support.machine import Clock, filled, immutable, no_writes, read_only, small_disk
+from tests.support.redis_servers import ServerHandle
+from tests.support.shell import environment
+
+ASK = {"ticket": "MET-1", "title": "t", "body": "b", "actor_type": "agent"}
+HOUR = 3600
+
+
+def check_whole(ledger: Ledger, broker: ServerHandle) -> None:
+    """The ledger comes out right, and the streams hold what the log holds."""
+    ledger.check()
+    with broker.client() as client:
+        check_streams(ledger.daemon, client)
+
+
+def ask(daemon: Daemon, body: str = "b") -> Reply:
+    """Ask one question."""
+    return daemon.request("POST", "/forum/threads", ASK | {"body": body})
+
+
+def is_refused(daemon: Daemon) -> bool:
+    """Whether a long question is not taken any more."""
+    return ask(daemon, "x" * 60_000).status not in (201, 202)
+
+
+def check_refused(daemon: Daemon, words: str) -> None:
+    """503 with a clear error and the time to come back; nothing of such a request is stored; health says why."""
+    eventually(lambda: is_refused(daemon), timeout=30)
+    reply = ask(daemon, "never accepted")
+    assert (reply.status, reply.error["code"]) == (503, "unavailable"), reply.text
+    assert re.search(words, reply.error["message"]), reply.text
+    assert int(reply.headers["retry-after"]) > 0
+    health = daemon.request("GET", "/health")
+    assert (health.status, health.body["components"]["database"]["status"]) == (503, "degraded")
+
+
+def check_mended(daemon: Daemon) -> None:
+    """Questions are taken again, health is ok, and what was refused has left nothing."""
+    eventually(lambda: ask(daemon).status == 201, timeout=10)
+    eventually(lambda: daemon.request("GET", "/health").status == 200)
+    with database(daemon.database) as db:
+        refused = "SELECT count(*) FROM forum_outbox WHERE payload_json LIKE '%never accepted%'"
+        assert list(db.execute(refused)) == [(0,)]
+
+
+@pytest.fixture
+def cramped(broker: ServerHandle, artifact: list[str], tmp_path: Path) -> Iterator[Daemon]:
+    """A daemon whose database lies on a disk of 64 MB."""
+    with small_disk(tmp_path / ".metawsm", "64m"):
+        daemon = Daemon(artifact, tmp_path, "--redis", broker.url)
+        yield daemon
+        daemon.end()
+
+
+def test_a_full_disk(cramped: Daemon, broker: ServerHandle) -> None:
+    """Under load the disk fills up: writes are refused with the reason, reads go on; with room all is well again."""
+    ledger = Ledger(cramped, clients=3)
+    with ledger.load():
+        ledger.await_applied()
+        with filled(cramped.database.parent):
+            check_refused(cramped, "disk is full|check the disk and the space on it")
+            assert cramped.request("GET", "/forum/threads").status == 200
+        check_mended(cramped)
+    check_whole(ledger, broker)
+
+
+def limited(daemon: Daemon) -> AbstractContextManager[None]:
+    """The process may not write to any file."""
+    return no_writes(daemon.process.pid)
+
+
+def log_immutable(daemon: Daemon) -> AbstractContextManager[None]:
+    """Nobody can write to the write-ahead log."""
+    return immutable(daemon.database.with_name(daemon.database.name + "-wal"))
+
+
+def all_immutable(daemon: Daemon) -> AbstractContextManager[None]:
+    """Nobody can write to the database and its log."""
+    return immutable(daemon.database, daemon.database.with_name(daemon.database.name + "-wal"))
+
+
+UNWRITABLE = [limited, *(pytest.param(each, marks=pytest.mark.faults) for each in (log_immutable, all_immutable))]
+
+
+@pytest.mark.parametrize("unwritable", UNWRITABLE, ids=lambda each: each.__name__)
+def test_files_that_cannot_be_written(
+    unwritable: Callable[[Daemon], AbstractContextManager[None]], daemon: Daemon, broker: ServerHandle
+) -> None:
+    """Under load no change can be written: refused with the reason and not stored; then all is well again."""
+    ledger = Ledger(daemon, clients=3)
+    with ledger.load():
+        ledger.await_applied()
+        with unwritable(daemon):
+            check_refused(daemon, "cannot be read or written")
+            assert daemon.request("GET", "/forum/threads").status == 200
+        check_mended(daemon)
+    check_whole(ledger, broker)
+
+
+@pytest.mark.faults
+def test_a_database_file_that_cannot_be_written(daemon: Daemon, broker: ServerHandle) -> None:
+    """Only checkpoints need the database file: what the log takes meanwhile is accepted, and nothing of it is lost."""
+    ledger = Ledger(daemon, clients=3)
+    with ledger.load():
+        ledger.await_applied()
+        with immutable(daemon.database):
+            until = time.monotonic() + 3
+            while time.monotonic() < until:
+                assert ask(daemon, "x" * 60_000).status in (201, 503)
+        check_mended(daemon)
+    check_whole(ledger, broker)
+
+
+def disk_read_only(daemon: Daemon) -> AbstractContextManager[None]:
+    """The file system of the database is mounted read-only."""
+    return read_only(daemon.database.parent)
+
+
+def file_immutable(daemon: Daemon) -> AbstractContextManager[None]:
+    """Nobody can write to the database."""
+    return immutable(daemon.database)
+
+
+@pytest.mark.parametrize(
+    ("read_only_part", "says"),
+    [
+        (disk_read_only, "Read-only file system"),
+        pytest.param(file_immutable, "not permitted", marks=pytest.mark.faults),
+    ],
+    ids=["disk", "file"],
+)
+def test_a_start_on_a_read_only_database_says_so(
+    read_only_part: Callable[[Daemon], AbstractContextManager[None]],
+    says: str,
+    request: pytest.FixtureRequest,
+    broker: ServerHandle,
+    artifact: list[str],
+) -> None:
+    """The daemon ends at once, names the file and what to do, and starts when that has been done."""
+    daemon: Daemon = request.getfixturevalue("cramped" if read_only_part is disk_read_only else "daemon")
+    assert ask(daemon).status == 201
+    assert daemon.stop() == 0
+    command = [*artifact, "serve", "--addr", "127.0.0.1:0", "--redis", broker.url]
+    with read_only_part(daemon):
+        done = subprocess.run(command, cwd=daemon.folder, env=environment(), capture_output=True, text=True, timeout=20)
+    assert done.returncode == 1
+    assert daemon.database.name in done.stderr
+    assert says in done.stderr
+    assert "check " in done.stderr
+    assert "Traceback" not in done.stderr
+    daemon.start()
+    assert ask(daemon).status == 201
+
+
+@pytest.mark.parametrize("seconds", [2.0, pytest.param(11.5, marks=pytest.mark.faults)])
+def test_locked_by_another_process(seconds: float, daemon: Daemon, broker: ServerHandle) -> None:
+    """Writes wait for another process's lock; after ten seconds they get 503 and nothing is stored; reads go on."""
+    ledger = Ledger(daemon, clients=3)
+    with ledger.load():
+        ledger.await_applied()
+        with database(daemon.database) as db:
+            db.execute("BEGIN IMMEDIATE")
+            time.sleep(seconds / 2)
+            assert daemon.request("GET", "/forum/threads").status == 200
+            assert "lock" in daemon.request("GET", "/health").body["components"]["database"]["error"]
+            time.sleep(seconds / 2)
+            db.execute("ROLLBACK")
+        ledger.await_applied()
+    statuses = {entry.first_status for entry in ledger.entries[1:]}
+    assert (503 in statuses) == (seconds > 10)
+    assert statuses <= {200, 201, 202, 404, 409, 503}  # 404: of a thread whose opening was refused
+    check_whole(ledger, broker)
+
+
+@pytest.fixture
+def clock(tmp_path: Path) -> Clock:
+    """A wall clock that can be set."""
+    return Clock(tmp_path)
+
+
+@pytest.fixture
+def timed(broker: ServerHandle, start_artifact: Callable[..., Daemon], clock: Clock) -> Daemon:
+    """A daemon that lives by that clock."""
+    return start_artifact("--redis", broker.url, **clock.environment)
+
+
+def ahead(daemon: Daemon) -> float:
+    """Seconds that the daemon's clock is before this process's."""
+    told = datetime.fromisoformat(daemon.request("GET", "/health").body["now"])
+    return (told - datetime.now(UTC)).total_seconds()
+
+
+def check_no_storm(daemon: Daemon) -> None:
+    """No thread was escalated more than once, nothing was set aside."""
+    escalated = "SELECT thread_id FROM forum_events WHERE event_type LIKE 'forum.sla.%' GROUP BY 1 HAVING count(*) > 1"
+    with database(daemon.database) as db:
+        assert list(db.execute(escalated)) == []
+        assert list(db.execute("SELECT count(*) FROM dead_letters")) == [(0,)]
+
+
+def test_the_clock_jumps_forward_and_back_by_an_hour(timed: Daemon, clock: Clock, broker: ServerHandle) -> None:
+    """Under load the clock is set forward, back, behind and right: answers go on, once, in order, without a storm."""
+    ledger = Ledger(timed, clients=4)
+    with ledger.load():
+        ledger.await_applied()
+        for shift in (HOUR, 0, -HOUR, 0):
+            clock.set(shift)
+            assert abs(ahead(timed) - shift) < 5
+            began = time.monotonic()
+            assert ask(timed).status == 201
+            assert time.monotonic() - began < 2
+            ledger.await_applied()
+    assert {entry.first_status for entry in ledger.entries[1:]} <= {200, 201, 409}
+    check_whole(ledger, broker)
+    check_no_storm(timed)
+
+
+@pytest.mark.parametrize("seconds", [2.0, pytest.param(20.0, marks=pytest.mark.faults)])
+def test_suspended_for_ten_minutes(seconds: float, timed: Daemon, clock: Clock, broker: ServerHandle) -> None:
+    """The machine sleeps under load: stopped for some seconds, with ten minutes gone by the clock, it catches up once.
+
+    Twenty seconds are longer than the lease on the Redis namespace and than any of the daemon's own patience.
+    """
+    ledger = Ledger(timed, clients=3)
+    with ledger.load():
+        ledger.await_applied()
+        timed.process.send_signal(signal.SIGSTOP)
+        time.sleep(seconds)
+        clock.set(600)
+        timed.process.send_signal(signal.SIGCONT)
+        eventually(lambda: ask(timed).status == 201, timeout=5)
+        ledger.await_applied()
+    assert abs(ahead(timed) - 600) < 5
+    check_whole(ledger, broker)
+    check_no_storm(timed)
