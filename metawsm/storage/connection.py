@@ -90,11 +90,28 @@ def _harden(connection: apsw.Connection, cache_kib: int) -> None:
 
 
 def _create(file: Path) -> None:
-    # SQLite would create the file with the umask's mode; its -wal and -shm take the mode of the file.
+    """Make folder and file, private ones, where they are missing.
+
+    An existing file is not opened here, not even for a moment: closing any descriptor of a file drops all locks that
+    this process has on it, those of SQLite's connections too (sqlite.org/howtocorrupt.html, 2.2). Another program that
+    then looks into the database believes to be the last one, and deletes the write-ahead log at its end.
+    """
     try:
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        os.close(os.open(file, os.O_RDWR | os.O_CREAT, 0o600))
-    except IsADirectoryError as error:
-        raise Refused(f"{file} is a folder; name a file with --db") from error
+        # SQLite would create the file with the umask's mode; its -wal and -shm take the mode of the file.
+        os.close(os.open(file, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+    except FileExistsError:
+        _check_existing(file)
     except OSError as error:
-        raise Unavailable(f"database {file} cannot be opened: {error.strerror}; check its folder and mode") from error
+        raise _cannot_open(file, str(error.strerror)) from error
+
+
+def _check_existing(file: Path) -> None:
+    if file.is_dir():
+        raise Refused(f"{file} is a folder; name a file with --db")
+    if not os.access(file, os.R_OK | os.W_OK):
+        raise _cannot_open(file, "it may not be read and written")
+
+
+def _cannot_open(file: Path, why: str) -> Unavailable:
+    return Unavailable(f"database {file} cannot be opened: {why}; check its folder, mode and file system")

@@ -143,7 +143,7 @@ def file_immutable(daemon: Daemon) -> AbstractContextManager[None]:
     ("read_only_part", "says"),
     [
         (disk_read_only, "Read-only file system"),
-        pytest.param(file_immutable, "not permitted", marks=pytest.mark.faults),
+        pytest.param(file_immutable, "may not be read and written", marks=pytest.mark.faults),
     ],
     ids=["disk", "file"],
 )
@@ -251,3 +251,19 @@ def test_suspended_for_ten_minutes(seconds: float, timed: Daemon, clock: Clock, 
     assert abs(ahead(timed) - 600) < 5
     check_whole(ledger, broker)
     check_no_storm(timed)
+
+
+def test_a_program_that_looks_into_the_database_leaves_the_log_alone(daemon: Daemon) -> None:
+    """The runbook's queries with the `sqlite3` shell take nothing away: what is answered afterwards survives a kill."""
+    log = daemon.database.with_name("metawsm.db-wal")
+    thread = ask(daemon).body["thread"]["thread_id"]
+    before = log.stat().st_ino
+    query = "SELECT status, count(*) FROM forum_outbox GROUP BY status"
+    assert subprocess.run(["sqlite3", daemon.database, query], capture_output=True, check=True).stdout
+    assert log.stat().st_ino == before
+    for number in range(3):
+        post = {"body": f"post {number}", "actor_type": "agent"}
+        assert daemon.request("POST", f"/forum/threads/{thread}/posts", post).status == 200
+    daemon.kill()
+    daemon.start()
+    assert daemon.request("GET", f"/forum/threads/{thread}").body["thread"]["posts_count"] == 4
