@@ -21,6 +21,7 @@ class Forum(LazyGroup):
         "queue": f"{READS}:queue",
         "stats": f"{READS}:stats",
         "watch": "metawsm.cli.forum_watch:watch",
+        "wait": "metawsm.cli.forum_wait:wait",
         "command": f"{OPS}:command",
         "debug": f"{OPS}:debug",
         "rebuild": f"{OPS}:rebuild",

@@ -51,7 +51,7 @@ def _stored(session: Session, cursor: int, query: Mapping[str, Any]) -> Iterator
 
 def _live(session: Session, cursor: int | None, query: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     """Every event after the cursor, now and later; what else the daemon says goes to stderr."""
-    for frame in follow(session.client, query, cursor, _Told()):
+    for frame in follow(session.client, query, cursor, Told()):
         if frame.get("type") == "forum.events":
             yield from frame.get("events", ())
         elif frame.get("type") == "reset":
@@ -60,7 +60,7 @@ def _live(session: Session, cursor: int | None, query: Mapping[str, Any]) -> Ite
             note(f"the daemon says: {one_line(frame.get('message', ''))}")
 
 
-class _Told:
+class Told:
     """Says once that the connection is lost, and once that it is back."""
 
     def __init__(self) -> None:

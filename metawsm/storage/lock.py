@@ -5,11 +5,14 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import time
 from pathlib import Path
 
 from attrs import asdict, frozen
 
 from metawsm.domain.errors import Refused, Unavailable
+
+PATIENCE = 0.2  # seconds
 
 
 @frozen
@@ -55,14 +58,26 @@ def acquire(database: Path | str, holder: Holder) -> InstanceLock:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise Unavailable(f"lock {path} cannot be opened: {error.strerror}; check the folder and its mode") from error
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
+    if not _taken_soon(descriptor):
         os.close(descriptor)
-        raise Refused(_taken(database, path)) from error
+        raise Refused(_taken(database, path))
     lock = InstanceLock(path, descriptor)
     lock.note(holder)
     return lock
+
+
+def _taken_soon(descriptor: int) -> bool:
+    """Whether the lock is ours now. `doctor` looks whether it is held by taking it for a moment: that passes."""
+    until = time.monotonic() + PATIENCE
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > until:
+                return False
+            time.sleep(0.01)
+        else:
+            return True
 
 
 def holder_of(database: Path | str) -> Holder | None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from functools import partial
 from pathlib import Path
@@ -257,3 +259,14 @@ def test_closing_in_the_middle_of_a_checkpoint_is_quiet(tmp_path: Path) -> None:
 def test_free_disk_is_a_plausible_number(tmp_path: Path) -> None:
     """Bytes, of the file system the database lies on."""
     assert 0 < free_disk(tmp_path / "db") < 1 << 60
+
+
+def test_a_look_at_the_lock_does_not_keep_a_daemon_from_starting(tmp_path: Path) -> None:
+    """`doctor` holds a shared lock for a moment; who starts just then waits for that moment."""
+    database = tmp_path / "metawsm.db"
+    descriptor = os.open(lock_path(database), os.O_RDWR | os.O_CREAT)
+    fcntl.flock(descriptor, fcntl.LOCK_SH)
+    gone = threading.Timer(0.05, os.close, [descriptor])
+    gone.start()
+    acquire(database, _HOLDER).release()
+    gone.join()

@@ -1,0 +1,88 @@
+"""`forum wait`: sleep until a thread has its answer."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping
+from typing import Any
+from urllib.parse import quote
+
+import click
+
+from metawsm.cli.exit_codes import ExitCode
+from metawsm.cli.forum_reads import option, reading
+from metawsm.cli.forum_watch import Told
+from metawsm.cli.output import note, print_json, say
+from metawsm.cli.session import Session
+from metawsm.cli.text import clean, one_line
+from metawsm.client.feed import Feed
+
+ENDED = ("answered", "closed")
+Row = Mapping[str, Any]
+
+
+@click.command()
+@click.argument("thread", required=False)
+@reading(
+    option("--thread-id", "The thread; may also stand as an argument."),
+    option("--timeout", "Seconds after which to give up with exit code 75. [default: never]", type=click.FloatRange(0)),
+)
+def wait(session: Session, thread: str | None, thread_id: str | None, timeout: float | None) -> int:
+    """Wait until a thread is answered or closed, and print the answer.
+
+    Nothing is polled: the daemon tells. Started again after an interruption or a timeout, it goes on waiting.
+
+    \b
+    metawsm.pyz forum wait fthr-...
+    metawsm.pyz forum wait fthr-... --timeout 300
+    """
+    wanted = thread or thread_id
+    if not wanted:
+        raise click.UsageError("say which thread to wait for")
+    for answer in _looks(session, wanted, timeout):
+        if answer.get("thread", {}).get("state") in ENDED:
+            _tell(session, answer)
+            return ExitCode.DONE
+    note(f"metawsm: {one_line(wanted)} has no answer yet; the same command goes on waiting")
+    return ExitCode.QUEUED
+
+
+def _looks(session: Session, thread_id: str, timeout: float | None) -> Iterator[Row]:
+    """The thread now, and again after each of its events, until the time is over."""
+    path = f"/forum/threads/{quote(thread_id, safe='')}"
+    answer = session.get(path)
+    yield answer
+    feed = Feed(session.client, {"thread_id": thread_id}, answer["thread"]["last_event_sequence"], Told())
+    if timeout is not None:
+        timer = threading.Timer(timeout, feed.close)
+        timer.daemon = True
+        timer.start()
+    for frame in feed.frames():
+        # A reset means that a backup was restored: what is there now has to be looked at.
+        if frame.get("type") in ("forum.events", "reset"):
+            yield session.get(path)
+
+
+def _tell(session: Session, answer: Row) -> None:
+    """Print what was answered since the asker spoke last; to programs the whole thread."""
+    if session.as_json:
+        print_json(answer)
+        return
+    told = [clean(post.get("body", "")) for post in _answers(answer)]
+    for text in told:
+        say(text)
+    if not told:
+        note(f"metawsm: {one_line(answer['thread'].get('state'))} without an answer")
+
+
+def _answers(answer: Row) -> list[Row]:
+    """The answers after the newest post of the one who asked."""
+    thread, found = answer.get("thread", {}), []
+    asker = (thread.get("opened_by_type"), thread.get("opened_by_name"))
+    for post in answer.get("posts", ()):
+        kind = (post.get("signal") or {}).get("control_type") or post.get("kind")
+        if kind in ("answer", "guidance_answer"):
+            found.append(post)
+        elif (post.get("actor_type"), post.get("actor_name")) == asker:
+            found = []
+    return found
