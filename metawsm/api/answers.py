@@ -180,8 +180,9 @@ ANSWERS: dict[str, Schema] = {
     "DeadLettersActAnswer": obj(
         {
             "result": obj(
-                {"matched": COUNT, "done": COUNT, "failed": COUNT, "rebuild": COUNT, "dry_run": FLAG},
-                about="`matched` letters from the cursor on; `done` ended, `failed` stay open, `rebuild` wait for one",
+                {"matched": COUNT, "done": COUNT, "failed": COUNT, "skipped": COUNT, "rebuild": COUNT, "dry_run": FLAG},
+                about="`matched` letters from the cursor on; `done` ended, `failed` again and stay open, `skipped` were"
+                " refused (ended otherwise, or no whole payload), `rebuild` wait for one",
             )
         },
         {"next_cursor": TEXT},

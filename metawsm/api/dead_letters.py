@@ -116,7 +116,10 @@ class DeadLetterPages:
         act: Callable[[list[int], Person], list[Acted]],
         without: tuple[str, ...],
     ) -> Answer:
-        """Act on the open letters that match, up to the newest one that there was at the first request."""
+        """Act on the open letters that match, up to the newest one that there was at the first request.
+
+        The cursor of a dry run binds what follows to the letters that it has counted.
+        """
         if query["all"] != "true" and not any(query[name] for name in _NAMES):
             raise Malformed("say which letters: give a filter, or all=true", fields={"all": ["or a filter is needed"]})
         wanted = evolve(_wanted(query), status=OPEN, without=without)
@@ -124,16 +127,19 @@ class DeadLetterPages:
         above, upto = self._bounds(query["cursor"], question)
         wanted = evolve(wanted, above=above, upto=upto)
         matched = self.run(lambda db: self.reads.count(db, wanted))
-        ids = [] if query["dry_run"] == "true" else self.run(lambda db: self.reads.ids(db, wanted, query["limit"]))
+        dry_run = query["dry_run"] == "true"
+        ids = [] if dry_run else self.run(lambda db: self.reads.ids(db, wanted, query["limit"]))
         acted = act(ids, person)
         result = {
             "matched": matched,
             "done": sum(each.done for each in acted),
             "failed": sum(each.failed is not None for each in acted),
+            "skipped": sum(each.skipped is not None for each in acted),
             "rebuild": sum(each.rebuild for each in acted),
-            "dry_run": query["dry_run"] == "true",
+            "dry_run": dry_run,
         }
-        more = {"next_cursor": cursors.encode(question, (ids[-1], upto))} if len(ids) < matched and ids else {}
+        reached = above if dry_run else ids[-1] if len(ids) < matched and ids else None
+        more = {} if reached is None else {"next_cursor": cursors.encode(question, (reached, upto))}
         return Answer(200, {"result": result} | more)
 
     def _bounds(self, cursor: str | None, question: int) -> tuple[int, int]:

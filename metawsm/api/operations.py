@@ -140,7 +140,7 @@ ASYNCAPI = Operation("asyncapi", "/asyncapi.json", "The AsyncAPI document of str
 REBUILD = Operation(
     "begin_rebuild",
     "/forum/rebuild",
-    "Make the read models anew from the events while serving; begins one unless one runs",
+    "Make the read models anew from the events while serving; while one runs, another follows it",
     "RebuildAnswer",
     method="POST",
     status=202,
@@ -196,7 +196,7 @@ DISCARD_LETTER = Operation(
 _MANY = (
     *LETTER_FILTERS,
     choice("all", "every open letter: needed without a filter", ("true", "false"), "false"),
-    choice("dry_run", "only count", ("true", "false"), "false"),
+    choice("dry_run", "only count; its next_cursor keeps the act to what was counted", ("true", "false"), "false"),
     number("limit", "most letters of one request", MOST_LETTERS, MOST_LETTERS, 1),
     CURSOR,
 )

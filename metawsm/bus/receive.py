@@ -24,6 +24,7 @@ from metawsm.messages.topics import Topics
 
 _ATTRIBUTION = ("actor_type", "actor_name", "correlation_id", "causation_id")
 _LONGEST_ID = 256  # characters
+_FIELDS_KEPT = 8 * 1024  # bytes of the fields of an entry that is no message
 
 
 @frozen
@@ -193,12 +194,27 @@ def _with_thread_id(spec: CommandSpec, body: dict[str, Any], thread_id: str | No
 
 
 def letter_of(delivery: Delivery, reason: str, handler: str, error: str, now: str) -> DeadLetter:
-    """The dead letter of a delivery."""
+    """The dead letter of a delivery. Of an entry that is no message the other fields are kept as metadata."""
     message = delivery.message
     letter = DeadLetter(reason, handler, delivery.group, delivery.topic, delivery.entry_id, now, error=error)
     if message is None:
-        return attrs.evolve(letter, payload=delivery.raw.get(b"payload"))
+        return attrs.evolve(letter, metadata=_fields(delivery.raw) or None, payload=delivery.raw.get(b"payload"))
     return attrs.evolve(letter, message_id=message.uuid, metadata=dict(message.metadata), payload=message.payload)
+
+
+def _fields(raw: Mapping[bytes, bytes]) -> dict[str, str]:
+    """The fields as text, each byte that is no UTF-8 as `\\xff`; those beyond the bound are cut and left out."""
+    kept, left = {}, _FIELDS_KEPT
+    for name, value in raw.items():
+        if name != b"payload" and left > 0:
+            kept[_shown(name, left)] = _shown(value, max(left - len(name), 0))
+            left -= len(name) + len(value) + 4  # a field without text has its quotes, too
+    return kept
+
+
+def _shown(part: bytes, most: int) -> str:
+    text = part[:most].decode("utf-8", "backslashreplace")
+    return text if len(part) <= most else f"{text}..."
 
 
 def _text(members: Mapping[str, Any], name: str) -> str | None:

@@ -51,11 +51,13 @@ class Letters(Protocol):
 class Acted:
     """What an act did: `done`, or why it `failed` again, or that a `rebuild` has to do it; neither: nothing to do.
 
-    `queued` is the command that took a new position, if one did.
+    `skipped` says why one of many was refused, which changed nothing. `queued` is the command that took a new position,
+    if one did.
     """
 
     done: bool = False
     failed: str | None = None
+    skipped: str | None = None
     rebuild: bool = False
     queued: Queued | None = None
 
@@ -72,7 +74,7 @@ class Replayer:
     def replay(self, db: Db, letter_id: int, person: Person) -> Acted:
         """Give the letter's message a fresh look. One that was replayed stays as it is.
 
-        Raises NotFound, or IllegalTransition for a letter that was discarded or whose payload is not whole.
+        Raises NotFound, or IllegalTransition for a letter that was discarded or has no whole payload.
         """
         letter = self._letter(db, letter_id)
         if letter.status == REPLAYED:
@@ -116,10 +118,12 @@ class Replayer:
         known = letter.command_id and self.rows.find(db, letter.command_id)
         if known:
             return known
-        if letter.payload is None or letter.cut:
+        if letter.cut:
             raise IllegalTransition(
-                f"the payload of dead letter {letter.id} was not kept whole; it can only be discarded"
+                f"the payload of dead letter {letter.id} was cut to save space; it can only be discarded"
             )
+        if letter.payload is None:
+            raise IllegalTransition(f"the entry of dead letter {letter.id} had no payload; it can only be discarded")
         if letter.reason == HANDLER_FAILED and letter.command_id and letter.thread_id:
             return self._stored_anew(db, letter.command_id, letter.topic, letter.thread_id, letter.payload.decode())
         delivery = Delivery(letter.topic, letter.group, letter.entry_id)

@@ -77,8 +77,9 @@ def create(database: Path, folder: Path, policy: Policy, as_json: bool) -> None:
 def list_backups(database: Path, folder: Path, policy: Policy, as_json: bool) -> None:
     """List the backups that are kept, the newest first."""
     from metawsm.storage.backup_files import backups_in
+    from metawsm.storage.examine import owner_of
 
-    found = [each.as_json() for each in backups_in(folder)]
+    found = [each.as_json() for each in backups_in(folder, owner_of(database))]
     if as_json:
         print_json({"backups": found})
         return

@@ -173,15 +173,16 @@ def _by_filter(
 ) -> int:
     """Act on all that match, a thousand or so at a time."""
     path = f"{BASE}/{verb}"
-    matched = session.client.call("POST", path, {**query, "dry_run": "true"}, who)[1]["result"]["matched"]
+    counted = session.client.call("POST", path, {**query, "dry_run": "true"}, who)[1]
+    matched = counted["result"]["matched"]
     if dry_run:
         return _counted(session, matched)
     ask(matched)
-    total = {"matched": matched, "done": 0, "failed": 0, "rebuild": 0, "dry_run": False}
-    cursor = None
+    total = counted["result"] | {"dry_run": False}
+    cursor = counted["next_cursor"]  # up to the newest letter that was counted, not further
     while matched:
         answer = session.client.call("POST", path, {**query, "cursor": cursor}, who)[1]
-        total |= {name: total[name] + answer["result"][name] for name in ("done", "failed", "rebuild")}
+        total |= {name: total[name] + answer["result"][name] for name in ("done", "failed", "skipped", "rebuild")}
         cursor = answer.get("next_cursor")
         if cursor is None:
             break
@@ -189,14 +190,19 @@ def _by_filter(
     if session.as_json:
         print_json({"result": total})
     else:
-        more = "; the read models are being rebuilt" if total["rebuild"] else ""
-        say(f"{total['done']} {verb}ed, {total['failed']} failed again{more}")
-    return ExitCode.FAILED if total["failed"] else ExitCode.DONE
+        say(_sum(verb, total))
+    return ExitCode.FAILED if total["failed"] or total["skipped"] else ExitCode.DONE
+
+
+def _sum(verb: str, total: Mapping[str, Any]) -> str:
+    skipped = f", {total['skipped']} skipped (ended otherwise, or no whole payload)" if total["skipped"] else ""
+    rebuild = "; the read models are being rebuilt" if total["rebuild"] else ""
+    return f"{total['done']} {verb}ed, {total['failed']} failed again{skipped}{rebuild}"
 
 
 def _counted(session: Session, count: int) -> int:
     if session.as_json:
-        print_json({"result": {"matched": count, "done": 0, "failed": 0, "rebuild": 0, "dry_run": True}})
+        print_json({"result": {"matched": count, "done": 0, "failed": 0, "skipped": 0, "rebuild": 0, "dry_run": True}})
     else:
         say(f"{count} open dead letter{'' if count == 1 else 's'} would be meant")
     return ExitCode.DONE

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import click
 
@@ -30,6 +31,16 @@ def lines(error: MetawsmError, flags: Mapping[str, str]) -> list[str]:
         first = error.message
     hint = _hint(error)
     return [f"metawsm: {one_line(first)}", *([f"  {one_line(hint)}"] if hint else [])]
+
+
+def bug_line(error: Exception) -> str:
+    """An error that nobody thought of, and where in our text it came up."""
+    import traceback
+
+    home = Path(__file__).parents[1]
+    frames = [(Path(frame.filename), frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
+    places = [f"{path.relative_to(home)}:{line}" for path, line in frames if path.is_relative_to(home)]
+    return one_line(f"metawsm: unexpected {type(error).__name__} in {places[-1]}: {error}; please report this line")
 
 
 def _flag(name: str, flags: Mapping[str, str]) -> str:

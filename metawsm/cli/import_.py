@@ -72,4 +72,6 @@ def _print_next(told: Mapping[str, Any]) -> None:
     if told["notes"].get("not applied"):
         say("commands that the Go program never applied are not applied here either: look at them, and ask again")
     say(f"{told['waiting_threads']} threads wait for an answer")
+    say("in the Redis of the Go program, serve passes over its commands, and empties its feed and event streams")
+    say("to leave them as they are, name an empty database number: serve --redis redis://127.0.0.1:6379/1")
     say(f"next: metawsm.pyz serve --db {told['database']}")

@@ -10,7 +10,7 @@ from typing import NoReturn
 import click
 
 from metawsm.cli.exit_codes import ExitCode, exit_code
-from metawsm.cli.failures import Failure, lines, usage_line
+from metawsm.cli.failures import Failure, bug_line, lines, usage_line
 from metawsm.cli.lazy import LazyGroup
 from metawsm.cli.output import note, say, silence_stdout
 from metawsm.domain.errors import MetawsmError
@@ -87,6 +87,9 @@ def run(arguments: list[str]) -> int:
         return _told(failure.error, lines(failure.error, failure.flags))
     except MetawsmError as error:
         return _told(error, lines(error, {}))
+    except Exception as error:  # noqa: BLE001 - a bug, or a fault that no driver's list knows; people get a line of it
+        note(bug_line(error))
+        return ExitCode.FAILED
     return code if isinstance(code, int) else ExitCode.DONE
 
 

@@ -10,6 +10,7 @@ from metawsm.domain.errors import Overloaded
 from metawsm.policy import Policy
 from metawsm.storage.backup import create
 from metawsm.storage.backup_files import backups_in
+from metawsm.storage.examine import owner_of
 from metawsm.storage.threads import Threads
 
 MOST = 2  # asked for at once: one is being made, one waits
@@ -49,7 +50,7 @@ class Backups:
 
     def list(self) -> list[dict[str, Any]]:
         """The backups that are kept, newest first."""
-        return [each.as_json() for each in backups_in(self._folder)]
+        return [each.as_json() for each in backups_in(self._folder, owner_of(self._database))]
 
     def before_migration(self, version: int) -> None:
         """Keep the database as it is with the schema of this version; nothing is migrated unless this succeeds."""

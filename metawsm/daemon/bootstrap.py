@@ -23,6 +23,7 @@ from metawsm.commands import ALL as COMMANDS
 from metawsm.daemon.backlog import Backlog
 from metawsm.daemon.command_path import CommandPath
 from metawsm.daemon.identity import new_id
+from metawsm.daemon.imported import PassedOver
 from metawsm.daemon.lanes import Lanes
 from metawsm.daemon.options import Options
 from metawsm.daemon.projection_loop import ProjectionLoop
@@ -43,6 +44,7 @@ from metawsm.storage.dead_letters import DeadLetterTable
 from metawsm.storage.errors import translate
 from metawsm.storage.event_log import EventLog
 from metawsm.storage.forum_store import ControlThreadTable, ForumStore
+from metawsm.storage.go_import import imported_ms
 from metawsm.storage.group_writer import GroupWriter
 from metawsm.storage.idempotency import IdempotencyKeys
 from metawsm.storage.outbox import Outbox
@@ -134,6 +136,7 @@ class _Builder:
         self.waiting.projected = head
         self.tail = Tail(self._tail_events, head)
         self.lanes = self._lanes()
+        self.passed_over = PassedOver(self.readers.query(imported_ms), self.lanes.deliver, self._ack)
         self.projections = self._projections()
         self.relay = self._relay()
         self.commands = self._commands()
@@ -220,7 +223,7 @@ class _Builder:
             self.commands_group,
             self.feed,
             now,
-            deliver=self.lanes.deliver,
+            deliver=self.passed_over.deliver,
             prompt=self.projections.prompt,
             applied=lambda: self.waiting.projected,
             in_flight=lambda: self.lanes.in_flight,
@@ -250,8 +253,8 @@ class _Builder:
     def _connect(self, refill: Refill) -> None:
         """Before anything is published on a new connection: lease, groups, lost entries, own pending entries."""
         created = self._prepare()
-        events = [self.topics.feed, *(self.topics.event(fact.TYPE) for fact in FACTS)]
-        continue_above_feed(self.writer, self.readers, self.redis.transport, events)
+        events = [self.topics.event(fact.TYPE) for fact in FACTS]
+        continue_above_feed(self.writer, self.readers, self.redis.transport, self.topics.feed, events)
         self._mend(refill, created)
         self._redeliver_all()
         self._repeat()
@@ -295,7 +298,7 @@ class _Builder:
         after = "0"
         while entries := self.redis.transport.pending(subscription, after):
             for delivery in entries:
-                self.lanes.deliver(delivery)
+                self.passed_over.deliver(delivery)
             after = entries[-1].entry_id
 
     def _outbox_rows(self, refill: Refill, status: str, after: int, upto: int, limit: int) -> list[Queued]:

@@ -38,6 +38,7 @@ class Rebuilding:
         self._whole = True
         self._rebuild = Rebuild(now)
         self._wanted = Event()
+        self._again = False
         self._failures: dict[tuple[str, int], int] = {}
         self._progress = Progress(0, 0, finished=True)
         self._started_at: str | None = None
@@ -57,18 +58,16 @@ class Rebuilding:
             self._wanted.set()
 
     def begin(self) -> None:
-        """Start a rebuild unless one runs."""
+        """Start a rebuild; while one runs, another follows it: that one may be past what is to be mended."""
         if self._progress.finished and not self._wanted.is_set():
-            self._rebuild, self._failures, self._whole = Rebuild(now), {}, True
-            self._writer.run(self._rebuild.start)
-            self._progress = Progress(0, 0)
-            self._started_at, self._finished_at = now(), None
-            self._wanted.set()
+            self._start()
+        else:
+            self._again = True
 
     def facts(self) -> dict[str, Any]:
         """How far it is: events done of all."""
         shown: dict[str, Any] = {
-            "running": not self._progress.finished,
+            "running": self._again or not self._progress.finished,
             "done": self._progress.done,
             "total": self._progress.total,
             "started_at": self._started_at,
@@ -82,6 +81,24 @@ class Rebuilding:
             self._wanted.wait()
             self._work()
             self._wanted.clear()
+            while self._again:
+                self._follow()
+
+    def _start(self) -> None:
+        self._rebuild, self._failures, self._whole = Rebuild(now), {}, True
+        self._writer.run(self._rebuild.start)
+        self._again = False
+        self._progress = Progress(0, 0)
+        self._started_at, self._finished_at = now(), None
+        self._wanted.set()
+
+    def _follow(self) -> None:
+        """Start the rebuild that was asked for meanwhile."""
+        try:
+            self._start()
+        except Unavailable as error:
+            log.warning("rebuild postponed: %s", error)
+            gevent.sleep(PAUSE)
 
     def _work(self) -> None:
         self._started_at = self._started_at or now()

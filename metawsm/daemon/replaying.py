@@ -61,14 +61,14 @@ class Replaying:
         return acted
 
     def replay_all(self, letter_ids: Sequence[int], person: Person) -> list[Acted]:
-        """Replay many without waiting for outcomes. Raises Overloaded when there is no room for more."""
+        """Replay many without waiting for outcomes; what one by one would be refused is skipped. Raises Overloaded."""
         acted = list(self._all([self._replay_job(letter_id, person) for letter_id in letter_ids]))
         if any(each.rebuild for each in acted):
             self._rebuild()
         return acted
 
     def discard_all(self, letter_ids: Sequence[int], person: Person) -> list[Acted]:
-        """Discard many."""
+        """Discard many; what one by one would be refused is skipped."""
         return list(self._all([self._discard_job(letter_id, person) for letter_id in letter_ids]))
 
     def _replay_job(self, letter_id: int, person: Person) -> Job:
@@ -84,7 +84,7 @@ class Replaying:
                 try:
                     yield result.get()[0]
                 except (IllegalTransition, NotFound) as error:  # somebody was faster, or its payload is not whole
-                    yield Acted(failed=error.message)
+                    yield Acted(skipped=error.message)
 
     def _begin(self, job: Job, wait: float) -> AsyncResult:
         """Enqueue an act; after its commit the result is what it did, and who hears of its command's outcome."""
@@ -108,4 +108,7 @@ class Replaying:
         log.error("the fresh look at dead letter %d failed: %r", letter_id, error)
         trace = "".join(traceback.format_exception(error))
         note = partial(self._replayer.note_failure, letter_id=letter_id, error=repr(error), traceback=trace)
-        self._writer.enqueue(note, lambda _: result.set((Acted(failed=repr(error)), None)))
+        try:
+            self._writer.enqueue(note, lambda _: result.set((Acted(failed=repr(error)), None)))
+        except MetawsmError as refused:  # raised to the writer it would leave somebody waiting for ever
+            result.set_exception(refused)

@@ -14,7 +14,9 @@ from attrs import frozen
 from metawsm.domain.errors import NotFound, Unavailable
 from metawsm.storage.backup_files import (
     BackupFile,
+    Owner,
     backups_in,
+    check_room,
     digest_of,
     file_errors,
     make_empty,
@@ -22,11 +24,12 @@ from metawsm.storage.backup_files import (
     name_of,
     part_of,
     prune,
+    size_of,
     stamp,
     sync,
 )
 from metawsm.storage.errors import translate, translated
-from metawsm.storage.examine import Facts, examine, never
+from metawsm.storage.examine import Facts, examine, never, owner_of
 from metawsm.storage.identity import refuse_foreign
 
 # Bytes that are handed to the disk at once: a commit beside it waits for that long, 6 to 10 ms. In one piece at the end
@@ -34,6 +37,9 @@ from metawsm.storage.identity import refuse_foreign
 _PORTION = 4 * 1024 * 1024
 _STEPS = 5000  # of SQLite's machine between two looks
 _BUSY_MS = 5000
+# Faults of what is being written, unless they say that reading failed.
+_OF_THE_TARGET = (apsw.FullError, apsw.IOError, apsw.CantOpenError, apsw.ReadOnlyError)
+_READING = (apsw.SQLITE_IOERR_READ, apsw.SQLITE_IOERR_SHORT_READ, apsw.SQLITE_IOERR_CORRUPTFS)
 
 
 @frozen
@@ -56,31 +62,34 @@ def create(
     before_version: int | None = None,
     is_cancelled: Callable[[], bool] = never,
 ) -> Backup:
-    """Make a backup of `database` in `folder` and keep the newest `keep` of its kind.
+    """Make a backup of `database` in `folder` and keep the furthest `keep` of its kind.
 
     It appears under its name when it is complete, checked and on the disk; `before_version` marks one that is taken
-    before the schema of that version is changed. Only one process may do this in a folder at a time: hold the
-    database's lock. `is_cancelled` is asked often, and must not touch the database.
+    before the schema of that version is changed. Only one process may do this for a database at a time:
+    hold its lock. `is_cancelled` is asked often, and must not touch the database.
     Raises NotFound, Refused, Unavailable.
     """
     if not database.is_file():
         raise NotFound(f"there is no database {database}; name it with --db")
-    make_folder(folder)
+    owner = owner_of(database)
+    make_folder(folder, owner.mark)
+    check_room("the backup", folder, size_of(database), database.resolve().parent)
     at = stamp(datetime.now(UTC))
-    part = part_of(folder, at)
+    part = part_of(folder, at, owner.mark)
     try:
         _copy_live(database, part, is_cancelled)
         told = examine(part, is_cancelled)
         with file_errors(part):
             digest = digest_of(part, is_cancelled)
-        final = folder / name_of(at, told.epoch, told.head_sequence, digest, before_version)
+        mark = Owner(owner.place, told.database_id).mark
+        final = folder / name_of(at, mark, told.epoch, told.head_sequence, digest, before_version)
         with file_errors(final):
             part.rename(final)
     finally:
         part.unlink(missing_ok=True)
     sync(folder)
     made = next(each for each in backups_in(folder) if each.path == final)
-    return Backup(made, told, tuple(prune(folder, made.kind, keep)))
+    return Backup(made, told, tuple(prune(folder, made, keep)))
 
 
 def copy(source: apsw.Connection, target: Path, is_cancelled: Callable[[], bool] = never) -> None:
@@ -95,7 +104,9 @@ def copy(source: apsw.Connection, target: Path, is_cancelled: Callable[[], bool]
             source.execute("VACUUM INTO ?", (str(target),))
         except apsw.InterruptError as error:
             raise Unavailable(f"the copy {target} was broken off") from error
-        except apsw.FullError as error:
+        except _OF_THE_TARGET as error:
+            if getattr(error, "extendedresult", 0) in _READING:
+                raise
             raise translate(error, str(target)) from error
         finally:
             source.set_progress_handler(None)

@@ -8,9 +8,12 @@ from collections.abc import Mapping
 from metawsm.bus.letters import HANDLER_FAILED, PROJECTION_FAILED, REASONS, Person, StoredLetter
 from metawsm.bus.ports import Db
 from metawsm.bus.receive import DeadLetter
+from metawsm.storage.schema import LARGE_LETTER
 
-# Open letters beyond these keep what was said about them, without their payload, metadata and traceback.
-MOST_WHOLE = 100_000
+# Open letters beyond these keep what was said about them, without their payload, metadata and traceback. Large is what
+# the index dead_letters_large says, 16 KiB of these three, so that all together take some 3 GB at most.
+# To cut one large letter may free hundreds of pages, so only a few are in one job.
+MOST_WHOLE, MOST_LARGE, LARGE_TOGETHER = 100_000, 1_000, 10
 MOST_COUNTED = 10_000
 # No command is larger: one row of the outbox has at most some 400 kB. Of a larger payload only the head is kept.
 LARGEST_PAYLOAD, PAYLOAD_HEAD = 1024 * 1024, 64 * 1024
@@ -58,6 +61,11 @@ _CUT = """
 UPDATE dead_letters SET payload = NULL, metadata_json = NULL, traceback = NULL, cut = 1 WHERE id IN (
     SELECT id FROM dead_letters INDEXED BY dead_letters_whole
     WHERE status = 'open' AND cut = 0 ORDER BY id DESC LIMIT ? OFFSET ?)
+"""
+_CUT_LARGE = f"""
+UPDATE dead_letters SET payload = NULL, metadata_json = NULL, traceback = NULL, cut = 1 WHERE id IN (
+    SELECT id FROM dead_letters INDEXED BY dead_letters_large
+    WHERE status = 'open' AND cut = 0 AND {LARGE_LETTER} ORDER BY id DESC LIMIT ? OFFSET ?)
 """
 _OPEN = """
 SELECT count(*) FROM (SELECT 1 FROM dead_letters INDEXED BY dead_letters_reason
@@ -124,10 +132,15 @@ class DeadLetterTable:
         db.execute(_PRUNE, (before, limit))
         return db.changes()
 
-    def cut(self, db: Db, limit: int, keep: int = MOST_WHOLE) -> int:
-        """Open letters beyond the newest `keep` lose what is large, up to `limit` of them; return how many did."""
-        db.execute(_CUT, (limit, keep))
-        return db.changes()
+    def cut(self, db: Db, limit: int, keep: int = MOST_WHOLE, keep_large: int = MOST_LARGE) -> int:
+        """Open letters beyond the newest `keep`, and beyond the newest `keep_large` large ones, lose what is large.
+
+        Returns how many did, which is at most `limit`.
+        """
+        db.execute(_CUT_LARGE, (min(limit, LARGE_TOGETHER), keep_large))
+        done = db.changes()
+        db.execute(_CUT, (limit - done, keep))
+        return done + db.changes()
 
 
 def _number(db: Db, sql: str, *values: object) -> int:

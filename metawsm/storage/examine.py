@@ -12,7 +12,7 @@ import apsw
 from attrs import asdict, frozen
 
 from metawsm.domain.errors import NotFound, Refused, Unavailable
-from metawsm.storage.backup_files import digest_in, digest_of, file_errors
+from metawsm.storage.backup_files import Owner, digest_in, digest_of, file_errors
 from metawsm.storage.errors import translated
 from metawsm.storage.identity import APPLICATION_ID, application_id, refuse_foreign
 from metawsm.storage.migrations import schema_program, schema_version
@@ -96,6 +96,17 @@ def facts(connection: apsw.Connection) -> Facts:
         dead_letter_top=tops.get("dead_letters", 0),
         counts={name: _one(connection, query) for name, query in _COUNTS.items()},
     )
+
+
+def owner_of(database: Path) -> Owner:
+    """Whose backups are those of this database; without an id when it is missing or cannot be read."""
+    place = str(database.resolve())
+    try:
+        with opened(database) as connection:
+            found = list(connection.execute("SELECT value FROM metawsm_meta WHERE name = 'database_id'"))
+    except (Refused, Unavailable):
+        found = []
+    return Owner(place, str(found[0][0]) if found else "")
 
 
 def examine(file: Path, is_cancelled: Callable[[], bool] = never) -> Facts:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -27,7 +28,7 @@ from metawsm.storage.connection import open_writer
 from metawsm.storage.errors import translated
 from metawsm.storage.event_log import EventLog, save_trace
 from metawsm.storage.forum_store import ControlThreadTable, ForumStore
-from metawsm.storage.go_events import EVENT_COLUMNS, Carrier, LeftOut, Row, actor_type, text_of
+from metawsm.storage.go_events import EVENT_COLUMNS, Carrier, LeftOut, Row, actor_type, id_of, text_of
 from metawsm.storage.migrations import migrate
 from metawsm.storage.reads import save_seen
 from metawsm.storage.schema_steps import STEPS
@@ -53,14 +54,20 @@ _ANSWERED = """
 SELECT CAST(causation_id AS BLOB) FROM theirs.forum_events
 WHERE event_type = 'forum.state.changed' AND causation_id <> '' AND payload_json LIKE '%"to_state":"answered"%'
 """
+_IS_READ = "SELECT 1 FROM forum_thread_reads WHERE viewer_type = ? AND viewer_id = ? AND thread_id = ?"
+_IS_THERE = "SELECT 1 FROM theirs.forum_events WHERE event_id = ?"
 _NEWEST = "SELECT occurred_at FROM forum_events ORDER BY sequence DESC LIMIT 1"
-# New events, and a cursor of a reader, must never meet a sequence that their log had given away.
+# New events, and a cursor of a reader, must never meet a sequence that their log had given away, also to an event that
+# is not in it any more.
 _LIFT = """
 INSERT INTO sqlite_sequence (name, seq) SELECT 'forum_events', 0
 WHERE NOT EXISTS (SELECT 1 FROM sqlite_sequence WHERE name = 'forum_events');
-UPDATE sqlite_sequence SET seq = (SELECT coalesce(max(sequence), 0) FROM theirs.forum_events)
-WHERE name = 'forum_events'
+UPDATE sqlite_sequence SET seq = max(
+    (SELECT coalesce(max(sequence), 0) FROM theirs.forum_events),
+    {given}
+) WHERE name = 'forum_events'
 """
+_GIVEN = "(SELECT coalesce(max(CAST(seq AS INTEGER)), 0) FROM theirs.sqlite_sequence WHERE name = 'forum_events')"
 # A cursor of no known read model: the daemon makes all of them anew before it serves.
 _OUTDATED = "INSERT OR IGNORE INTO projection_cursors VALUES ('import', 0, 0, ?)"
 # What follows from events: rows of theirs whose event is not here, and rows here that theirs lack.
@@ -110,7 +117,7 @@ class Build:
         self._path = path
         self.db = open_writer(path, busy_ms=1000)
         try:
-            with translated(str(path)):
+            with _known(path, plan.source):
                 self._prepare(copy, plan)
         except BaseException:
             self.db.close()
@@ -123,7 +130,7 @@ class Build:
         self.plan = plan_of(self.db) or plan
         self._tables = {str(name) for (name,) in self.db.execute("SELECT name FROM theirs.sqlite_schema")}
         answered = self.db.execute(_ANSWERED) if "forum_events" in self._tables else ()
-        self._carrier = Carrier(frozenset(text_of(event_id) for (event_id,) in answered), self.tell)
+        self._carrier = Carrier(frozenset(id_of(event_id) for (event_id,) in answered), self.tell)
         self._store = ForumStore(EventLog(Topics()), save_seen)
         self._threads: dict[str, tuple[Thread | None, Thread]] = {}
         self._moment = next((str(at) for (at,) in self.db.execute(_NEWEST)), self.plan.started_at)
@@ -139,7 +146,7 @@ class Build:
     def run(self, progress: Progress) -> None:
         """Carry everything that is not carried yet."""
         phases = self._phases()
-        with translated(str(self._path)):
+        with _known(self._path, self.plan.source):
             while self.plan.phase < len(phases):
                 self._walk(phases[self.plan.phase], progress)
             self._transaction(self._finish)
@@ -187,10 +194,7 @@ class Build:
         # Texts are read as bytes: theirs were never checked, and a wrong one must not end the import.
         columns = ", ".join(f"CAST({column} AS BLOB)" for column in phase.columns)
         sql = f"SELECT rowid, {columns} FROM theirs.{phase.table} WHERE rowid > ? ORDER BY rowid LIMIT {CHUNK}"
-        try:
-            return iter(self.db.execute(sql, (self.plan.position,)))
-        except apsw.SQLError as error:
-            raise Refused(f"table {phase.table} of {self.plan.source} is not as it is known here: {error}") from error
+        return iter(self.db.execute(sql, (self.plan.position,)))
 
     def _transaction(self, work: Callable[[], Any]) -> Any:
         self.db.execute("BEGIN IMMEDIATE")
@@ -205,21 +209,29 @@ class Build:
             raise
 
     def _event(self, row: Row) -> None:
-        event_id, thread_id = text_of(row[1]), self._carrier.thread_id(text_of(row[4]))
+        event_id, thread_id = id_of(row[1]), self._carrier.thread_id(id_of(row[4]))
         thread = self._thread(thread_id)
         try:
             head, fact = self._carrier.event(row, thread, self._moment)
+            self._store_event(row[0], head, fact)
         except LeftOut as reason:
             self._leave_out("forum_events", reason.group or event_id, str(reason))
             return
         event = Event(row[0], head, fact)
-        self.db.execute(_EVENT, _event_row(row[0], head, fact))
+        if event_id.encode() != row[1]:
+            self.tell("renamed", "event", text_of(row[1]), f"is {event_id} here")
         save_trace(self.db, event)
         self._moment = head.occurred_at
         before = self._threads[thread_id][0] if thread_id in self._threads else thread
         self._threads[thread_id] = (before, evolve(thread, event))
         if isinstance(fact, ThreadOpened) and not self._has_thread(row[4]):
             self.tell("added", "forum_threads", thread_id, "its events are in the log")
+
+    def _store_event(self, sequence: int, head: Envelope, fact: Fact) -> None:
+        try:
+            self.db.execute(_EVENT, _event_row(sequence, head, fact))
+        except apsw.ConstraintError as error:  # their index tells a text from a blob of the same bytes, ours does not
+            raise LeftOut("its id is that of another event") from error
 
     def _leave_out(self, table: str, row: str, why: str) -> None:
         """Note one more row; those that are told as one are counted."""
@@ -239,7 +251,7 @@ class Build:
 
     def _compare(self, row: Row) -> None:
         """Their row says what a thread is; here its events say so. Where they disagree, people hear of it."""
-        original, *there = map(text_of, row[1:])
+        original, there = id_of(row[1]), [*map(text_of, row[2:])]
         thread = self._thread(self._carrier.thread_id(original))
         if thread is None:
             self._leave_out("forum_threads", original, "the event that opened it was not carried")
@@ -250,7 +262,7 @@ class Build:
                 self.tell("differs", "forum_threads", original, f"{name} was {theirs!r}; by its events it is {ours!r}")
 
     def _control(self, row: Row) -> None:
-        run_id, agent, ticket, original = map(text_of, row[1:])
+        run_id, agent, ticket, original = map(id_of, row[1:])
         thread_id, name = self._carrier.thread_id(original), self._carrier.name
         if self._thread(thread_id) is None:
             self._leave_out("forum_control_threads", original, "its thread was not carried")
@@ -259,7 +271,8 @@ class Build:
         ControlThreadTable().claim(self.db, *pair, thread_id)
 
     def _read(self, row: Row) -> None:
-        viewer_type, viewer_id, original, sequence, at = map(text_of, row[1:])
+        viewer_type, sequence, at = map(text_of, (row[1], row[4], row[5]))
+        viewer_id, original = map(id_of, row[2:4])
         row_id = f"{viewer_type} {viewer_id} on {original}"
         thread = self._thread(self._carrier.thread_id(original))
         try:
@@ -267,33 +280,48 @@ class Build:
                 raise LeftOut("its thread was not carried")
             seen = min(int(sequence), thread.last_event_sequence)
             moment = self._carrier.moment(at, self._moment, "forum_thread_reads", row_id)
-            save_seen(self.db, actor_type(viewer_type), viewer_id, thread, seen, moment)
+            viewer = (actor_type(viewer_type), viewer_id)
+            if any(self.db.execute(_IS_READ, (*viewer, thread.thread_id))):
+                raise LeftOut("another row of this viewer was carried")
+            save_seen(self.db, *viewer, thread, seen, moment)
         except (LeftOut, ValueError) as reason:
             self._leave_out("forum_thread_reads", row_id, str(reason))
 
     def _message(self, row: Row) -> None:
         """A command is applied when its event is in their log: event and command share one id."""
-        message_id, topic, status, payload = map(text_of, row[1:])
+        topic, status, payload = map(text_of, row[2:])
+        if not self._is_applied(payload):
+            self.tell("not applied", "forum_outbox", id_of(row[1]), f"{topic}, {status}: {payload}")
+
+    def _is_applied(self, payload: str) -> bool:
+        """Nobody has checked what stands there: whatever cannot be read, or is no text, names no event."""
         try:
-            envelope = json.loads(payload)["envelope"]
-            found = any(
-                self.db.execute("SELECT 1 FROM theirs.forum_events WHERE event_id = ?", (envelope["event_id"],))
-            )
-        except (ValueError, LookupError, TypeError):
-            found = False
-        if not found:
-            self.tell("not applied", "forum_outbox", message_id, f"{topic}, {status}: {payload}")
+            event_id = json.loads(payload)["envelope"]["event_id"]
+            return isinstance(event_id, str) and any(self.db.execute(_IS_THERE, (event_id,)))
+        except (ValueError, LookupError, TypeError, RecursionError, OverflowError):
+            return False
 
     def _finish(self) -> None:
         self.db.execute(_OUTDATED, (now(),))
         if "forum_events" not in self._tables:  # of a time before their forum
             return
-        for statement in (_LIFT, _TRACES, *(_TRACES_BY_EVENT.format(table=table) for table in _BY_EVENT)):
+        lift = _LIFT.format(given=_GIVEN if "sqlite_sequence" in self._tables else "0")
+        for statement in (lift, _TRACES, *(_TRACES_BY_EVENT.format(table=table) for table in _BY_EVENT)):
             for _ in self.db.execute(statement):
                 pass
 
 
 _BY_EVENT = ("forum_state_transitions", "forum_assignments")
+
+
+@contextmanager
+def _known(path: Path, source: str) -> Iterator[None]:
+    """What SQLite says inside the block, in our words: of the file at `path`, or of a table of `source`."""
+    with translated(str(path)):
+        try:
+            yield
+        except apsw.SQLError as error:
+            raise Refused(f"a table of {source} is not as it is known here: {error}") from error
 
 
 def _event_row(sequence: int, head: Envelope, fact: Fact) -> Row:

@@ -39,6 +39,7 @@ EVENT_COLUMNS = (
     "actor_name", "correlation_id", "causation_id", "payload_json",
 )  # fmt: skip
 KNOWN_BY = "import"
+_IDS = {"event_id", "thread_id", "run_id", "ticket", "agent_name", "correlation_id", "causation_id"}
 CUT = "\n[cut by the import; the whole text is in the backup]"
 
 _CONTROL_ID = re.compile(r"fctrl-[a-z0-9-]{1,200}")
@@ -62,6 +63,12 @@ def text_of(value: Any) -> str:
     return _storable(text)
 
 
+def id_of(value: bytes | None) -> str:
+    """An id read as bytes. One whose bytes cannot be kept gets a digest of them, so that two never become one."""
+    text, data = text_of(value), value or b""
+    return text if text.encode() == data else f"{text}-{sha256(data).hexdigest()[:16]}"
+
+
 def _storable(text: str) -> str:
     if names.text_fault(text) is None:
         return text
@@ -81,7 +88,8 @@ class Carrier:
         `thread` is the thread as the events before left it, `before` the time of the last event, for a row whose own
         time cannot be read. Raises LeftOut.
         """
-        values = dict(zip(EVENT_COLUMNS[1:], map(text_of, row[1:]), strict=True))
+        named = zip(EVENT_COLUMNS[1:], row[1:], strict=True)
+        values = {name: id_of(value) if name in _IDS else text_of(value) for name, value in named}
         make = _FACTS.get(values["event_type"])
         if make is None:
             raise _unknown(values["event_type"])

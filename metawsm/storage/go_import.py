@@ -8,12 +8,14 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import apsw
 
+from metawsm.bus.ports import Db
 from metawsm.domain.errors import Refused
 from metawsm.storage import go_files, go_report
 from metawsm.storage.connection import open_writer
@@ -67,6 +69,14 @@ def finished(database: Path) -> dict[str, Any] | None:
         finally:
             reader.close()
     return told if told and "finished_at" in told else None
+
+
+def imported_ms(db: Db) -> int:
+    """When the import that made this database ended, in milliseconds since 1970; 0 when none did."""
+    for (text,) in db.execute(_SAVED):
+        ended: str = json.loads(text).get("finished_at", "")
+        return int(datetime.fromisoformat(ended).timestamp() * 1000) if ended else 0
+    return 0
 
 
 def _check_target(source: Path, database: Path) -> None:

@@ -14,6 +14,7 @@ from attrs import asdict, frozen
 from metawsm.domain.errors import Refused
 from metawsm.storage.backup_files import file_errors, sync
 from metawsm.storage.go_build import now
+from metawsm.storage.go_events import text_of
 
 KINDS = ("left out", "not applied", "stays open", "differs", "changed", "renamed", "added")
 
@@ -30,8 +31,11 @@ _CARRIED = {
 _MADE_ANEW = {"forum_thread_views", "forum_thread_stats", "forum_thread_queue_view", "forum_projection_events"}
 _NOT_OURS = "schema_migrations"
 _TABLES = "SELECT name FROM theirs.sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'"
-_NOTES = "SELECT kind, place, row, text, count FROM import_notes ORDER BY id"
-_FIRST = "SELECT kind, place, row, substr(text, 1, 300), count FROM import_notes WHERE kind = ? ORDER BY id LIMIT ?"
+# Rows that only SQL has seen may be named by bytes that are no text.
+_NOTES = "SELECT kind, place, CAST(row AS BLOB), text, count FROM import_notes ORDER BY id"
+_FIRST = """
+SELECT kind, place, CAST(row AS BLOB), substr(text, 1, 300), count FROM import_notes WHERE kind = ? ORDER BY id LIMIT ?
+"""
 _COUNTS = "SELECT kind, place, sum(count) FROM import_notes GROUP BY kind, place"
 _WAITING = "SELECT count(*) FROM forum_threads WHERE waiting_since IS NOT NULL"
 
@@ -111,4 +115,5 @@ def write(db: apsw.Connection, told: Mapping[str, Any], path: Path) -> None:
 
 
 def _note(row: tuple[Any, ...]) -> dict[str, Any]:
-    return dict(zip(("kind", "place", "row", "text", "count"), row, strict=True))
+    kind, place, name, text, count = row
+    return {"kind": kind, "place": place, "row": text_of(name), "text": text, "count": count}

@@ -16,7 +16,18 @@ from attrs import frozen
 from metawsm.bus.ports import Db
 from metawsm.domain.errors import Refused
 from metawsm.storage.backup import copy
-from metawsm.storage.backup_files import backups_in, file_errors, make_folder, part_of, replaced_name, stamp, sync
+from metawsm.storage.backup_files import (
+    Owner,
+    backups_in,
+    check_room,
+    file_errors,
+    make_folder,
+    part_of,
+    replaced_name,
+    size_of,
+    stamp,
+    sync,
+)
 from metawsm.storage.connection import open_writer
 from metawsm.storage.errors import translated
 from metawsm.storage.examine import Damaged, Facts, examine, facts, opened
@@ -26,13 +37,14 @@ _SIDES = ("-wal", "-shm", "-journal")
 _BUSY_MS = 2000
 _SET = "INSERT INTO metawsm_meta VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value"
 _AWAITS_FEED = "feed_unread"
-# Redis' own entry ids begin with milliseconds since 1970; beyond this an entry of the feed is none of ours.
-_HIGHEST_SEQUENCE = 10**12
 
 
 @frozen
 class Restored:
-    """What a restore did. `replaced` is where the database that was there is kept, None when there was none."""
+    """What a restore did. `replaced` is where what was there is kept, None when there was nothing.
+
+    That is the database, or, where this had gone, what it had left beside it.
+    """
 
     backup: Path
     database: Path
@@ -63,27 +75,36 @@ def restore(file: Path, database: Path, folder: Path, *, other_database: bool = 
             f"{file} is a backup of database {found.database_id}, {database} is database {before.database_id}; "
             "add --other-database if this one shall be replaced by it"
         )
+    owner = Owner(str(database), before.database_id if before else "")
+    make_folder(folder, owner.mark)
+    _check_disks(file, database, folder)
     if before:
         _settle(database)
-    at = stamp(datetime.now(UTC))
-    make_folder(folder)
-    fresh = _prepared(file, database, found, before)
-    replaced = _set_aside(database, folder, at)
-    _swap(fresh, database)
+    fresh = database.with_name(f"{database.name}.restoring")
+    try:
+        _prepare(fresh, file, found, before)
+        replaced = _set_aside(database, folder, owner.mark)
+        _swap(fresh, database)
+    finally:
+        _remove(fresh)
     with opened(database) as connection:
         return Restored(file, database, replaced, facts(connection))
 
 
 def awaits_feed(db: Db) -> bool:
-    """Whether the database was restored and has not seen since how far the feed in Redis goes."""
+    """Whether the database was restored and has not met since the feed of the time that was lost."""
     return any(db.execute("SELECT 1 FROM metawsm_meta WHERE name = ?", (_AWAITS_FEED,)))
 
 
-def continue_above(db: Db, sequence: int) -> int:
-    """Give no sequence up to this one, the feed's last; return the highest that counts as given. See `awaits_feed`."""
-    if sequence < _HIGHEST_SEQUENCE:
-        _raise_tops(db, {"forum_events": sequence})
-    db.execute("DELETE FROM metawsm_meta WHERE name = ?", (_AWAITS_FEED,))
+def continue_above(db: Db, feed: int, highest: int) -> int:
+    """Give no sequence up to `highest`, the last of all streams; return the highest that counts as given.
+
+    `feed` is the feed's last. Only one beyond our log is of the lost time for certain, and ends the waiting for it:
+    other feeds may be our own work, in an empty Redis that was used while the right one was away.
+    """
+    _raise_tops(db, {"forum_events": highest})
+    if feed > next(iter(db.execute("SELECT coalesce(max(sequence), 0) FROM forum_events")))[0]:
+        db.execute("DELETE FROM metawsm_meta WHERE name = ?", (_AWAITS_FEED,))
     return next((int(top) for (top,) in db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'forum_events'")), 0)
 
 
@@ -112,13 +133,29 @@ def _settle(database: Path) -> None:
             connection.close()
 
 
-def _prepared(file: Path, database: Path, found: Facts, before: Facts | None) -> Path:
-    """The new database, complete and on the disk, beside the old one."""
-    fresh = database.with_name(f"{database.name}.restoring")
+def _check_disks(file: Path, database: Path, folder: Path) -> None:
+    """Nothing is begun that a disk has no room for. Raises Unavailable."""
+    beside = database.parent
+    with file_errors(beside):
+        beside.mkdir(mode=0o700, parents=True, exist_ok=True)
+        log = Path(f"{database}-wal")
+        grows = log.stat().st_size if log.exists() else 0  # it is put into the database first
+        is_far = folder.stat().st_dev != beside.stat().st_dev
+        needed = file.stat().st_size + grows
+    check_room("the restore", beside, needed, beside)
+    if is_far:  # no link is possible
+        check_room("the restore", folder, size_of(database), beside)
+
+
+def _remove(fresh: Path) -> None:
     with file_errors(fresh):
-        database.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         for side in ("", *_SIDES):
             Path(f"{fresh}{side}").unlink(missing_ok=True)
+
+
+def _prepare(fresh: Path, file: Path, found: Facts, before: Facts | None) -> None:
+    """The new database, complete and on the disk, beside the old one."""
+    _remove(fresh)
     with opened(file) as source:
         copy(source, fresh)
     with translated(str(fresh)):
@@ -131,7 +168,6 @@ def _prepared(file: Path, database: Path, found: Facts, before: Facts | None) ->
         finally:
             connection.close()
     sync(fresh)
-    return fresh
 
 
 def _begin_epoch(db: Db, file: Path, found: Facts, before: Facts | None) -> None:
@@ -162,18 +198,20 @@ def _raise_tops(db: Db, tops: Mapping[str, int]) -> None:
             db.execute("INSERT INTO sqlite_sequence VALUES (?, ?)", (table, top))
 
 
-def _set_aside(database: Path, folder: Path, at: str) -> Path | None:
-    """Keep the old database under another name, too; it stays in its place."""
-    if not database.exists():
-        return None
-    _forget_unfinished(database, folder)
-    kept = folder / replaced_name(at)
-    for side in ("", *_SIDES):
-        source = Path(f"{database}{side}")
-        if source.exists():
-            _keep(source, Path(f"{kept}{side}"), part_of(folder, at))
+def _set_aside(database: Path, folder: Path, mark: str) -> Path | None:
+    """Keep the old database under another name, too; it stays in its place.
+
+    So does a log whose database has gone: it may hold the newest changes of one that somebody has moved away.
+    """
+    at = stamp(datetime.now(UTC))
+    there = [side for side in ("", *_SIDES) if Path(f"{database}{side}").exists()]
+    if "" in there:
+        _forget_unfinished(database, folder)
+    kept = [Path(f"{folder / replaced_name(at, mark)}{side}") for side in there]
+    for side, target in zip(there, kept, strict=True):
+        _keep(Path(f"{database}{side}"), target, part_of(folder, at, mark))
     sync(folder)
-    return kept
+    return kept[0] if kept else None
 
 
 def _forget_unfinished(database: Path, folder: Path) -> None:

@@ -116,3 +116,11 @@ CREATE INDEX dead_letters_whole ON dead_letters (id) WHERE status = 'open' AND c
 CREATE INDEX dead_letters_cut ON dead_letters (id) WHERE status = 'open' AND cut = 1;
 CREATE INDEX dead_letters_ended ON dead_letters (ended_at) WHERE ended_at IS NOT NULL;
 """
+
+# How much a letter holds is told from the index: of many that are whole, the large ones are few.
+LARGE_LETTER = (
+    "coalesce(length(payload), 0) + coalesce(length(metadata_json), 0) + coalesce(length(traceback), 0) > 16384"
+)
+LARGE_LETTERS = f"""
+CREATE INDEX dead_letters_large ON dead_letters (id) WHERE status = 'open' AND cut = 0 AND {LARGE_LETTER};
+"""

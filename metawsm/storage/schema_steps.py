@@ -21,4 +21,5 @@ STEPS = (
     Migration(1, "the forum", _script(schema.FIRST)),
     Migration(2, "ended outbox rows by age", _script(schema.PRUNING)),
     Migration(3, "dead letters end", _script(schema.LETTERS)),
+    Migration(4, "large dead letters", _script(schema.LARGE_LETTERS)),
 )

@@ -10,7 +10,7 @@ import redis
 from metawsm.bus.ports import Ack, Delivery, Exchange, Publication, Subscription
 from metawsm.domain.errors import Unavailable
 from metawsm.streams import inspection, retention
-from metawsm.streams.connection import ANSWER_SECONDS, Endpoint, endpoint, error_code, translated
+from metawsm.streams.connection import ANSWER_SECONDS, SERVER_WIDE, Endpoint, endpoint, error_code, translated
 from metawsm.streams.entries import deliveries, entries_of
 from metawsm.streams.groups import Groups
 from metawsm.streams.inspection import GroupInfo, ServerFacts, TopicInfo
@@ -142,9 +142,17 @@ class RedisTransport:
                 retention.empty(self._server.client, topic, newest)
 
     def last_entry_id(self, topic: str) -> str:
-        """The id of the last entry ever added (`0-0` for an empty or missing stream)."""
+        """The id of the last entry ever added (`0-0` for an empty or missing stream).
+
+        Raises Unavailable; a stream that refuses it by itself is among `sick_topics` then.
+        """
         with translated(self.shown_url):
-            return inspection.last_generated_id(self._server.client, topic)
+            try:
+                return inspection.last_generated_id(self._server.client, topic)
+            except redis.ResponseError as error:
+                if error_code(error) not in SERVER_WIDE:
+                    self._groups.mark_sick(topic, error)
+                raise
 
     def server_facts(self) -> ServerFacts:
         """What matters of the server's state and configuration."""

@@ -18,6 +18,7 @@ INSERT INTO dead_letters (reason, error, traceback, attempts, handler, consumer_
 VALUES ('undecodable', 'an error', 'a traceback', 1, 'receive', 'g', 'forum.commands.open_thread', ?1, 'm',
     '{"name": "x"}', ?2, ?3, ?3)
 """
+TOPIC = "forum.commands.open_thread"
 AT = "2026-01-01T00:00:00.000000Z"
 
 
@@ -136,13 +137,31 @@ def test_filters_and_counts_agree(ruled: Rest, letter: int) -> None:
     assert status(ruled, letter) == "discarded"
 
 
+def test_what_is_counted_is_what_is_ended(ruled: Rest, letter: int) -> None:
+    """The cursor of a dry run keeps the act to the letters that it has counted; one that came since stays open."""
+    query = f"{LETTERS}/discard?handler=receive"
+    counted = ruled.send("POST", f"{query}&dry_run=true", {}).body
+    late = insert(ruled, b"{}")
+    assert counted["result"]["matched"] >= 1
+    cursor = counted["next_cursor"]
+    again = ruled.send("POST", f"{query}&dry_run=true&cursor={cursor}", {}).body
+    assert (again["result"]["matched"], again["next_cursor"]) == (counted["result"]["matched"], cursor)
+    done = ruled.send("POST", f"{query}&cursor={cursor}", {}).body
+    assert done["result"]["done"] == counted["result"]["matched"] and "next_cursor" not in done
+    assert (status(ruled, letter), status(ruled, late)) == ("discarded", "open")
+    assert ruled.send("POST", f"{LETTERS}/replay?handler=receive&cursor={cursor}", {}).status == 400
+
+
 def test_a_letter_that_was_cut_can_only_be_discarded(ruled: Rest, letter: int) -> None:
-    """409 that says so; the bulk form counts it as failed."""
+    """409 that says so; the bulk form skips it, which is no failure of it."""
     with database(ruled.daemon.database) as db:
         db.execute("UPDATE dead_letters SET cut = 1, payload = NULL WHERE id = ?", (letter,))
     refused = ruled.send("POST", f"{LETTERS}/{letter}/replay", {})
     assert (refused.status, refused.error["code"]) == (409, "illegal_transition")
-    assert "only be discarded" in refused.error["message"]
+    assert "was cut" in refused.error["message"] and "only be discarded" in refused.error["message"]
+    bulk = ruled.send("POST", f"{LETTERS}/replay?topic={TOPIC}&since={AT}&limit=1000", {}).body["result"]
+    assert (bulk["skipped"], bulk["failed"]) == (1, bulk["matched"] - 1)
+    assert status(ruled, letter) == "open"
     health = ruled.send("GET", "/health").body
     assert (health["status"], health["components"]["dead_letters"]["cut"]) == ("attention", 1)
     assert ruled.send("POST", f"{LETTERS}/discard?all=true", {}).body["result"]["failed"] == 0

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from metawsm.domain.errors import NotFound, Refused, Unavailable
 from metawsm.storage.backup import create
-from metawsm.storage.backup_files import backups_in, digest_in
-from metawsm.storage.examine import examine
-from tests.support.backup_lab import backup_of, change, fill, rows
+from metawsm.storage.backup_files import backups_in, digest_in, part_of, stamp
+from metawsm.storage.examine import examine, owner_of
+from tests.support.backup_lab import backup_of, change, fill, rows, small_files
 from tests.support.shell import shell
 
 
@@ -143,7 +144,7 @@ def test_only_our_oldest_are_deleted(database: Path, folder: Path) -> None:
     """The newest are kept, each kind counted by itself; files of other names are never touched."""
     folder.mkdir()
     others = [folder / "metawsm.db", folder / "metawsm-20200101T000000000000Z-e1-s1.db", folder / "notes.txt",
-              folder / "metawsm-20200101T000000000000Z-replaced.db"]  # fmt: skip
+              folder / f"metawsm-20200101T000000000000Z-{owner_of(database).mark}-replaced.db"]  # fmt: skip
     for other in others:
         other.write_text("mine")
     migration = create(database, folder, 2, before_version=1)
@@ -153,10 +154,74 @@ def test_only_our_oldest_are_deleted(database: Path, folder: Path) -> None:
     assert all(other.read_text() == "mine" for other in others)
 
 
+def test_databases_that_share_a_folder_leave_each_other_alone(tmp_path: Path, folder: Path) -> None:
+    """Another database, or a copy of the same one, deletes no backup and none that is growing; each lists its own."""
+    one, two, copied = (tmp_path / name for name in ("one.db", "two.db", "copied.db"))
+    fill(one)
+    fill(two, database_id="db-two")
+    copied.write_bytes(one.read_bytes())
+    first = backup_of(one, folder, keep=1)
+    growing = part_of(folder, "20200101T000000000000Z", owner_of(one).mark)
+    growing.write_bytes(b"half")
+    others = [backup_of(database, folder, keep=1) for database in (two, copied, two, copied)][2:]
+    assert sorted(folder.iterdir()) == sorted([first, growing, *others])
+    assert [each.path for each in backups_in(folder, owner_of(two))] == [others[0]]
+
+
+def test_the_list_finds_the_backups_of_a_database_that_moved_or_is_lost(database: Path, folder: Path) -> None:
+    """By its id at a new place, by its place where another one lies now, all of them when it cannot be asked."""
+    file = backup_of(database, folder)
+    moved = database.rename(database.with_name("moved.db"))
+    assert [each.path for each in backups_in(folder, owner_of(moved))] == [file]
+    assert [each.path for each in backups_in(folder, owner_of(database))] == [file]
+    assert [each.path for each in backups_in(folder, owner_of(database.with_name("lost.db")))] == [file]
+    fill(database, database_id="db-two")
+    assert [each.path for each in backups_in(folder, owner_of(database))] == [file]
+    fill(database.with_name("other.db"), database_id="db-three")
+    assert backups_in(folder, owner_of(database.with_name("other.db"))) == []
+
+
+def later(path: Path) -> Path:
+    """A backup as if it had been made an hour from now, by a clock that has gone back since."""
+    named = path.name.split("-")[1]
+    return path.rename(path.with_name(path.name.replace(named, stamp(datetime.now(UTC) + timedelta(hours=1)))))
+
+
+def test_a_clock_that_went_back_costs_no_backup(database: Path, folder: Path) -> None:
+    """The one just made stays, whatever time stands in other names; and what is kept is what has got furthest."""
+    for _ in range(2):
+        later(backup_of(database, folder, keep=2))
+    made = create(database, folder, keep=2)
+    assert made.file.path.exists()
+    assert (len(made.deleted), len(backups_in(folder))) == (1, 2)
+    change(database, "UPDATE metawsm_meta SET value = 2 WHERE name = 'epoch'")
+    further = [backup_of(database, folder, keep=2) for _ in range(2)]
+    assert sorted(each.path for each in backups_in(folder)) == further
+
+
+def test_a_backup_that_would_fill_the_disk_is_refused(database: Path, folder: Path) -> None:
+    """Before anything is written; how much is needed and free is told."""
+    log = Path(f"{database}-wal")
+    with log.open("wb") as file:
+        file.truncate(1 << 42)  # takes no space
+    with pytest.raises(Unavailable, match=r"the backup needs 4,398,\d{3},\d{3},\d{3} bytes in .*backups, [\d,]+ are"):
+        create(database, folder, 3)
+    assert list(folder.iterdir()) == []
+    log.unlink()
+    create(database, folder, 3)
+
+
+def test_a_backup_that_cannot_be_written_blames_itself(database: Path, folder: Path) -> None:
+    """Not the database, which is well; nothing of it stays."""
+    with small_files(), pytest.raises(Unavailable, match=r"backups/\.metawsm-.*\.part"):
+        create(database, folder, 3)
+    assert list(folder.iterdir()) == []
+
+
 def test_what_was_cut_off_is_cleared_away(database: Path, folder: Path) -> None:
     """A file that a killed backup left is gone after the next one."""
     folder.mkdir()
-    (folder / ".metawsm-20200101T000000000000Z.part").write_bytes(b"half")
+    part_of(folder, "20200101T000000000000Z", owner_of(database).mark).write_bytes(b"half")
     made = backup_of(database, folder)
     assert list(folder.iterdir()) == [made]
 

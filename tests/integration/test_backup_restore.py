@@ -16,7 +16,7 @@ from metawsm.storage.examine import examine
 from metawsm.storage.lock import Holder, acquire
 from metawsm.storage.restore import awaits_feed, continue_above, restore
 from metawsm.storage.schema_steps import STEPS
-from tests.support.backup_lab import backup_of, change, fill, rows
+from tests.support.backup_lab import backup_of, change, fill, rows, small_files
 from tests.support.shell import shell
 
 TOPS = "SELECT name, seq FROM sqlite_sequence ORDER BY name"
@@ -103,6 +103,55 @@ def test_a_destroyed_database_is_replaced(database: Path, backup: Path, folder: 
         assert done.replaced.read_bytes() == broken
     if state == "log of a lost one":
         assert Path(f"{done.replaced}-wal").read_bytes() == b"a log" * 100
+
+
+def test_the_log_of_a_database_that_was_moved_aside_is_kept(database: Path, backup: Path, folder: Path) -> None:
+    """The newest changes may be in it alone: put beside the moved file again, it gives them back."""
+    aside = crashed(database)
+    log = Path(f"{database}-wal").read_bytes()
+    done = restore(backup, database, folder)
+    assert done.replaced is not None
+    assert done.replaced.name.endswith("-replaced.db-wal")
+    assert done.replaced.read_bytes() == log
+    assert sorted(path.name for path in database.parent.iterdir()) == ["aside.db", "metawsm.db"]
+    done.replaced.rename(f"{aside}-wal")
+    assert rows(aside, "SELECT value FROM metawsm_meta WHERE name = 'later'") == [("yes",)]
+
+
+def crashed(database: Path) -> Path:
+    """Its newest change is in the log only, the daemon is dead, and somebody has moved the main file; its new name."""
+    writer = apsw.Connection(str(database))
+    writer.wal_autocheckpoint(0)
+    writer.execute("INSERT INTO metawsm_meta VALUES ('later', 'yes')")
+    main, log = database.read_bytes(), Path(f"{database}-wal").read_bytes()
+    writer.close()
+    database.unlink()
+    Path(f"{database}-wal").write_bytes(log)
+    aside = database.with_name("aside.db")
+    aside.write_bytes(main)
+    return aside
+
+
+def test_a_restore_that_would_fill_the_disk_is_refused(database: Path, backup: Path, folder: Path) -> None:
+    """Before anything is changed; how much is needed and free is told."""
+    log = Path(f"{database}-wal")
+    with log.open("wb") as file:
+        file.truncate(1 << 42)  # takes no space
+    before, names = database.read_bytes(), sorted(folder.iterdir())
+    with pytest.raises(Unavailable, match=r"the restore needs 4,398,\d{3},\d{3},\d{3} bytes in .*project, [\d,]+ are"):
+        restore(backup, database, folder)
+    assert (database.read_bytes(), sorted(folder.iterdir())) == (before, names)
+    assert log.stat().st_size == 1 << 42
+    assert not list(database.parent.glob("*.restoring*"))
+
+
+def test_a_restore_that_cannot_be_written_blames_the_new_file(database: Path, backup: Path, folder: Path) -> None:
+    """Not the backup, which is whole; nothing is left over, and the database is as it was."""
+    before = examine(database)
+    with small_files(), pytest.raises(Unavailable, match=r"metawsm\.db\.restoring"):
+        restore(backup, database, folder)
+    assert examine(database) == before
+    assert sorted(path.name for path in database.parent.iterdir()) == ["metawsm.db"]
 
 
 def refuse(match: str, backup: Path, database: Path, folder: Path) -> None:
@@ -214,14 +263,15 @@ def test_an_older_schema_is_restored(folder: Path, tmp_path: Path) -> None:
     assert restore(backup_of(path, folder), path, folder).facts.schema_version == 1
 
 
-def test_the_feed_is_asked_once_and_bounded(database: Path, backup: Path, folder: Path) -> None:
-    """Sequences go on above the feed's last entry; an entry id that is no sequence of ours is not taken for one."""
+def test_the_feed_is_asked_until_the_lost_one_is_met(database: Path, backup: Path, folder: Path) -> None:
+    """An empty feed, or one that we may have filled, is not it; sequences never go back."""
     restore(backup, database, folder)
     connection = apsw.Connection(str(database))
     top = examine(backup).sequence_top
+    assert continue_above(connection, 0, 0) == top
+    assert continue_above(connection, top, top + 3) == top + 3
     assert awaits_feed(connection)
-    assert continue_above(connection, 1_760_000_000_000) == top
+    assert continue_above(connection, top + 1, top + 40) == top + 40
     assert not awaits_feed(connection)
-    assert continue_above(connection, top + 40) == top + 40
-    assert continue_above(connection, 3) == top + 40
+    assert continue_above(connection, 3, 3) == top + 40
     connection.close()

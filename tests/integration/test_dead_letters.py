@@ -243,6 +243,15 @@ def test_a_malformed_entry_with_a_good_payload(daemon: Daemon, redis_client: Any
     assert len(threads(daemon)) == 1
 
 
+def test_an_entry_without_a_payload_is_kept_as_it_came(daemon: Daemon, redis_client: Any) -> None:
+    """What no program of the forum has sent is shown with its fields; a replay says that there was no payload."""
+    redis_client.xadd(TOPIC, {b"foo": b"bar", b"odd": b"\xff"})
+    letter = daemon.request("GET", f"{LETTERS}/{only(daemon)['id']}").body["dead_letter"]
+    assert (letter["reason"], letter["metadata"]) == ("malformed", {"foo": "bar", "odd": "\\xff"})
+    refused = act(daemon, letter["id"], "replay")
+    assert refused.status == 409 and "had no payload" in refused.error["message"]
+
+
 def test_humans_from_redis_are_no_more_believed_than_before(daemon: Daemon, redis_client: Any) -> None:
     """A replay of what was not even readable vouches for nothing: its command is rejected like any from Redis."""
     payload = b'{"envelope": {"event_type": "forum.commands.open_thread", "actor_type": "human"}, "payload": %b}'

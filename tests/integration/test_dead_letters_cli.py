@@ -126,3 +126,33 @@ def test_it_asks_on_a_terminal(daemon: Daemon, letters: list[int], answer: bytes
     os.close(theirs)
     os.close(ours)
     assert len(found(daemon, "status=open")) == left
+
+
+def test_it_ends_what_the_question_named(daemon: Daemon, letters: list[int], server: ServerHandle) -> None:
+    """A letter that comes while somebody thinks about the question is not ended by the yes."""
+    ours, theirs = pty.openpty()
+    words = ["forum", "dead-letters", "discard", "--all", "--server", daemon.url]
+    process = subprocess.Popen(
+        [*COMMAND, *words], stdin=theirs, stdout=subprocess.PIPE, stderr=theirs, cwd=daemon.folder, env=environment()
+    )
+    eventually(lambda: b"?" in os.read(ours, 1000), timeout=10)
+    with server.client() as client:
+        client.xadd(TOPIC, {b"foo": b"bar"})
+    late = only(daemon, 4)
+    os.write(ours, b"y\n")
+    said, _ = process.communicate(timeout=20)
+    assert (process.returncode, said) == (0, b"3 discarded, 0 failed again\n")
+    os.close(theirs)
+    os.close(ours)
+    assert [letter["id"] for letter in found(daemon, "status=open")] == [late["id"]]
+
+
+def test_what_is_skipped_is_no_success(daemon: Daemon, server: ServerHandle, verb: Verb) -> None:
+    """A letter without a payload cannot be replayed: it is not counted as failed again, and the exit code says no."""
+    with server.client() as client:
+        client.xadd(TOPIC, {b"foo": b"bar"})
+    only(daemon)
+    done = verb("replay", "--all")
+    told = "0 replayed, 0 failed again, 1 skipped (ended otherwise, or no whole payload)\n"
+    assert (done.returncode, done.stdout) == (1, told)
+    assert as_json(verb("replay", "--all", "--json"))["result"]["skipped"] == 1

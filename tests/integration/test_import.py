@@ -102,6 +102,19 @@ def test_a_sequence_of_theirs_is_never_given_again(tmp_path: Path) -> None:
     assert rows(place(tmp_path), "SELECT seq FROM sqlite_sequence WHERE name = 'forum_events'") == [(4,)]
 
 
+def test_a_sequence_that_they_gave_and_lost_is_not_given_again(tmp_path: Path) -> None:
+    """Their counter knows events that were deleted at the end of their log; a cursor may have been beyond them."""
+    there = GoDatabase(place(tmp_path))
+    thread_id = there.open()
+    for _ in range(3):
+        there.post(thread_id, "deleted")
+    there.db.execute("DELETE FROM forum_events WHERE sequence > 1")
+    there.close()
+    imported(tmp_path)
+    assert rows(place(tmp_path), "SELECT max(sequence) FROM forum_events") == [(1,)]
+    assert rows(place(tmp_path), "SELECT seq FROM sqlite_sequence WHERE name = 'forum_events'") == [(4,)]
+
+
 def test_threads_and_posts_say_what_they_said(tmp_path: Path, there: dict[str, int]) -> None:
     """State, priority, assignee and texts are the same; a post that led to `answered` is an answer."""
     backup = Path(imported(tmp_path)["backup"])
@@ -197,6 +210,7 @@ def test_the_page_for_people_ends_with_what_to_do(tmp_path: Path, there: dict[st
     assert done.returncode == 0
     assert "forum_events             19      17     2         carried" in done.stdout
     assert "(2 rows)" in done.stdout
+    assert "name an empty database number: serve --redis redis://" in done.stdout.splitlines()[-2]
     assert done.stdout.splitlines()[-1] == f"next: metawsm.pyz serve --db {place(tmp_path)}"
     assert "forum_events: 19 of 19" in done.stderr
 

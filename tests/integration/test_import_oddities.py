@@ -11,6 +11,7 @@ import pytest
 
 from tests.integration.test_import import imported, place, rows
 from tests.support.go_database import GoDatabase
+from tests.support.shell import shell
 
 
 def notes(told: dict[str, Any]) -> list[tuple[str, str, str, str]]:
@@ -135,6 +136,100 @@ def test_bytes_that_are_no_text_are_replaced(tmp_path: Path, there: GoDatabase) 
     assert rows(place(tmp_path), "SELECT thread_id, body, actor_name FROM forum_posts") == [
         (thread_id, "a\ufffdb \ufffd c", "\ufffdA")
     ]
+
+
+PAYLOADS = {
+    "deep": "[" * 200_000,
+    "number": f'{{"envelope": {{"event_id": {10**30}}}}}',
+    "digits": f'{{"envelope": {{"event_id": {"1" * 6000}}}}}',
+    "list": '{"envelope": {"event_id": [1]}}',
+    "surrogate": '{"envelope": {"event_id": "\\ud800"}}',
+    "null": "null",
+    "a number of theirs": '{"envelope": {"event_id": 77}}',
+}
+
+
+def test_a_command_that_cannot_be_read_was_not_applied(tmp_path: Path, there: GoDatabase) -> None:
+    """Whatever stands in their outbox is told; none of it ends the import. A number is no id, though SQL finds it."""
+    there.open()
+    there.db.execute("UPDATE forum_events SET event_id = '77'")
+    there.db.execute("UPDATE forum_posts SET event_id = '77', post_id = '77.post'")
+    for payload in PAYLOADS.values():
+        there.insert("forum_outbox", message_id=there.new_id("fmsg"), topic="t", status="sent", payload_json=payload)
+    there.close()
+    told = notes(imported(tmp_path))
+    assert [kind for kind, *_ in told] == ["not applied"] * len(PAYLOADS)
+    assert {text for *_, text in told} == {f"t, sent: {payload}" for payload in PAYLOADS.values()}
+
+
+def _rename(there: GoDatabase, column: str, old: str, new: bytes) -> None:
+    """Give an id of theirs other bytes, in every table that has it."""
+    tables = there.db.execute("SELECT m.name FROM sqlite_schema m, pragma_table_info(m.name) c WHERE c.name = ?",
+                              (column,)).fetchall()  # fmt: skip
+    for (table,) in tables:
+        there.db.execute(f"UPDATE {table} SET {column} = CAST(? AS TEXT) WHERE {column} = ?", (new, old))
+
+
+def test_ids_of_other_bytes_stay_apart(tmp_path: Path, there: GoDatabase) -> None:
+    """Where the replacement character would make two ids one, a digest of the bytes tells them apart."""
+    for end in (b"\xfe", b"\xff"):
+        thread_id = there.open()
+        there.see(thread_id, f"kb{end!r}", 1)
+        _rename(there, "event_id", there.post(thread_id, repr(end)), b"evt" + end)
+        there.state(thread_id, "triaged")
+        last = there.db.execute("SELECT event_id FROM forum_events ORDER BY sequence DESC LIMIT 1").fetchone()[0]
+        _rename(there, "event_id", last, b"move" + end)
+        _rename(there, "viewer_id", f"kb{end!r}", b"kb" + end)
+        _rename(there, "thread_id", thread_id, b"fthr-" + end)
+    there.close()
+    summary = imported(tmp_path)
+    told = notes(summary)
+    assert len({(place, text) for kind, place, _, text in told if kind == "renamed"}) == 6
+    bodies = rows(place(tmp_path), "SELECT count(DISTINCT thread_id), body FROM forum_posts GROUP BY body ORDER BY 2")
+    assert bodies == [(1, repr(b"\xfe")), (1, repr(b"\xff")), (2, "v1 or v2?")]
+    assert rows(place(tmp_path), "SELECT count(DISTINCT event_id), count(DISTINCT thread_id) FROM forum_events") == [
+        (6, 2)
+    ]
+    assert rows(place(tmp_path), "SELECT count(DISTINCT viewer_id) FROM forum_thread_reads") == [(2,)]
+
+
+def test_rows_that_become_one_are_told(tmp_path: Path, there: GoDatabase) -> None:
+    """An id that is a text and a blob of the same bytes, and a viewer in two spellings: the first is carried."""
+    thread_id = there.open()
+    there.see(thread_id, "kb", 1)
+    there.see(thread_id, "kb", 1, "Human")
+    first, second = there.post(thread_id, "one"), there.post(thread_id, "two")
+    there.db.execute("UPDATE forum_events SET event_id = CAST(? AS BLOB) WHERE event_id = ?", (first, second))
+    there.close()
+    told = {(kind, where, text) for kind, where, _, text in notes(imported(tmp_path))}
+    assert told == {
+        ("left out", "forum_events", "its id is that of another event"),
+        ("left out", "forum_posts", "its event was not carried"),
+        ("left out", "forum_thread_reads", "another row of this viewer was carried"),
+    }
+
+
+def test_a_table_of_another_form_is_refused(tmp_path: Path, there: GoDatabase) -> None:
+    """In one line, before anything is replaced."""
+    there.open()
+    there.db.execute("ALTER TABLE forum_posts RENAME COLUMN post_id TO id")
+    there.close()
+    before = place(tmp_path).read_bytes()
+    refused = shell(["import"], cwd=tmp_path)
+    assert (refused.returncode, refused.stderr.count("\nmetawsm: ")) == (1, 1)
+    assert "is not as it is known here: no such column: t.post_id" in refused.stderr
+    assert place(tmp_path).read_bytes() == before
+
+
+def test_what_nobody_thought_of_is_a_line(tmp_path: Path, there: GoDatabase) -> None:
+    """No traceback: what it was and where it came up."""
+    there.db.executescript("CREATE TABLE odd (x); PRAGMA writable_schema = ON")
+    there.db.execute("UPDATE sqlite_schema SET name = CAST(x'ff' AS TEXT), tbl_name = CAST(x'ff' AS TEXT),"
+                     " sql = CAST('CREATE TABLE \"' || x'ff' || '\" (x)' AS TEXT) WHERE name = 'odd'")  # fmt: skip
+    there.close()
+    failed = shell(["import"], cwd=tmp_path)
+    assert (failed.returncode, "Traceback" in failed.stderr) == (1, False), failed.stderr
+    assert "metawsm: unexpected UnicodeDecodeError in storage/identity.py:" in failed.stderr
 
 
 def test_a_time_that_cannot_be_read_is_that_of_the_event_before(tmp_path: Path, there: GoDatabase) -> None:

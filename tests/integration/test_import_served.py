@@ -13,7 +13,9 @@ import pytest
 
 from metawsm.messages.thread_rows import COLUMN_LIST
 from tests.integration.test_import import imported, place, rows
+from tests.integration.test_relay import external
 from tests.support.daemon import Daemon
+from tests.support.eventually import eventually
 from tests.support.go_database import GoDatabase, large, small
 from tests.support.redis_servers import ServerHandle
 from tests.support.shell import shell
@@ -132,6 +134,50 @@ def test_odd_rows_do_not_trouble_the_daemon(tmp_path: Path, server: ServerHandle
         assert served.get("/health")["status"] == "ok"
     finally:
         served.daemon.end()
+
+
+def _used_by_theirs(there: GoDatabase, server: ServerHandle) -> list[str]:
+    """Fill a Redis with what the Go program publishes: its commands, and the feed and topics; the command topics."""
+    commands = there.db.execute("SELECT message_id, topic, payload_json FROM forum_outbox").fetchall()
+    events = there.db.execute("SELECT event_id, 'forum.events.post.added', '{}' FROM forum_events").fetchall()
+    with server.client() as client:
+        for uuid, topic, payload in [*commands, *events, *((uuid, "metawsm-forum", "{}") for uuid, *_ in events)]:
+            client.xadd(topic, {"_watermill_message_uuid": uuid, "metadata": b"", "payload": payload})
+    return sorted({topic for _, topic, _ in commands})
+
+
+def test_on_the_redis_that_theirs_used(tmp_path: Path, server: ServerHandle) -> None:
+    """Its commands are passed over, told and acked, not done and not buried; those from after the import are done."""
+    there = small(place(tmp_path))
+    odd = there.open()
+    there.message("forum.commands.open_thread", {"event_id": "fevt-none"}, "sent", title="never opened")
+    topics = _used_by_theirs(there, server)
+    there.close()
+    served = Served(tmp_path, server.url)
+    try:
+        log = served.daemon.log.read_text()
+        for topic in topics:
+            assert f"{topic} holds commands from before the import" in log
+        with server.client() as client:
+            client.xadd("forum.commands.open_thread", external("later"))
+        eventually(lambda: "later" in titles(served), timeout=10)
+        assert served.get("/forum/dead-letters")["dead_letters"] == []
+        assert odd in {each["thread_id"] for each in served.get("/forum/threads?limit=500")["threads"]}
+        assert len(titles(served)) == 6
+        assert eventually(lambda: not pending(server, topics), timeout=10)
+    finally:
+        served.daemon.end()
+
+
+def titles(served: Served) -> list[str]:
+    """The titles of all threads."""
+    return [each["title"] for each in served.get("/forum/threads?limit=500")["threads"]]
+
+
+def pending(server: ServerHandle, topics: list[str]) -> int:
+    """Entries of command streams that are read and not acked."""
+    with server.client() as client:
+        return sum(group["pending"] for topic in topics for group in client.xinfo_groups(topic))
 
 
 def test_read_models_equal_the_tables_of_truth(tmp_path: Path, server: ServerHandle) -> None:

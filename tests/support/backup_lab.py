@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +58,17 @@ def rows(path: Path, query: str) -> list[tuple[Any, ...]]:
         return list(connection.execute(query))
     finally:
         connection.close()
+
+
+@contextmanager
+def small_files(most: int = 64 * 1024) -> Iterator[None]:
+    """No file can grow beyond so many bytes, as on a disk that is full or failing."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def backup_of(database: Path, folder: Path, keep: int = 9) -> Path:

@@ -10,10 +10,11 @@ import pytest
 from attrs import evolve
 
 from metawsm.bus.letters import LetterFilter, Person
-from metawsm.bus.receive import DeadLetter
+from metawsm.bus.ports import Delivery
+from metawsm.bus.receive import DeadLetter, letter_of
 from metawsm.domain.errors import Malformed
 from metawsm.storage.connection import open_writer
-from metawsm.storage.dead_letters import LARGEST_PAYLOAD, PAYLOAD_HEAD, DeadLetterTable
+from metawsm.storage.dead_letters import LARGE_TOGETHER, LARGEST_PAYLOAD, PAYLOAD_HEAD, DeadLetterTable
 from metawsm.storage.letter_pages import count_letters, letters_page, whole_letter
 from metawsm.storage.migrations import migrate
 from metawsm.storage.schema_steps import STEPS
@@ -98,6 +99,40 @@ def test_old_open_ones_are_cut_and_never_deleted(db: apsw.Connection) -> None:
     assert TABLE.open_by_reason(db) == {"malformed": 5}
     assert [TABLE.prune(db, LAST, 10), TABLE.prune(db, LAST, 10)] == [1, 0]
     assert count_letters(db, LetterFilter(status="open")) == 5
+
+
+def test_large_ones_are_cut_sooner(db: apsw.Connection) -> None:
+    """Of letters that are large, by payload, metadata or traceback, only the newest few stay whole; a few in a job."""
+    large = evolve(LETTER, payload=b"x" * 16_000, metadata={"k": "v" * 200}, traceback="t" * 200)
+    for number in range(20):
+        TABLE.insert(db, evolve(large if number % 2 else LETTER, entry_id=f"{number}-0"))
+    TABLE.end(db, 20, "discarded", KB, LATER)
+    assert [TABLE.cut(db, 5, keep_large=2) for _ in range(3)] == [5, 2, 0]
+    assert [letter for letter in range(1, 21) if row(db, letter, "cut") == (True,)] == [2, 4, 6, 8, 10, 12, 14]
+    assert row(db, 14, "payload", "metadata_json", "traceback", "error") == (None, None, None, "e")
+    assert [TABLE.cut(db, 5, keep=1, keep_large=1) for _ in range(4)] == [5, 5, 1, 0]
+    for number in range(20, 20 + LARGE_TOGETHER + 1):
+        TABLE.insert(db, evolve(large, entry_id=f"{number}-0"))
+    assert TABLE.cut(db, 100, keep_large=0) == LARGE_TOGETHER
+
+
+def test_the_fields_of_what_is_no_message_are_bounded(db: apsw.Connection) -> None:
+    """Whatever the fields hold, the letter keeps a part of them, and the payload is not among them."""
+    for number, raw in enumerate(
+        (
+            {b"payload": b"{}", b"foo": b"bar"},
+            {b"payload": b"{}"},
+            {b"\x01" * 100_000: b"\xff" * 100_000, b"late": b""},
+            {b"%d" % name: b"" for name in range(50_000)},
+        )
+    ):
+        delivery = Delivery("t", "g", f"{number}-0", fault="no uuid", raw=raw)
+        TABLE.insert(db, letter_of(delivery, "malformed", "receive", "no uuid", LATER))
+    told = [whole_letter(letter) for number in range(1, 5) if (letter := TABLE.find(db, number))]
+    assert (told[0]["payload"], told[0]["metadata"]) == ("{}", {"foo": "bar"})
+    assert "metadata" not in told[1]
+    assert [name[:2] for name in told[2]["metadata"]] == ["\x01\x01"]
+    assert 500 < len(told[3]["metadata"]) < 2_000
 
 
 def test_letters_are_pruned_from_their_end_on(db: apsw.Connection) -> None:

@@ -66,7 +66,7 @@ def _whole(case: Case, examiner: Examiner) -> Iterator[Finding]:
     if faults is None:
         yield warn("database.whole", f"no fault found in {CHECK_SECONDS:g} s, and not looked at to the end", DEEPER)
     elif faults:
-        yield fail("database.whole", "; ".join(faults), "stop the daemon, keep the file aside and restore a backup")
+        yield fail("database.whole", "; ".join(faults), "stop the daemon and restore a backup, which keeps the file")
     else:
         yield ok("database.whole", "integrity_check is ok" if case.deep else "quick_check is ok")
     broken = examiner.broken_references(seconds)
