@@ -138,8 +138,12 @@ ANSWERS: dict[str, Schema] = {
         {"posts_before": SEQUENCE | {"description": "there are older posts: hand it back to read them"}},
     ),
     "EventPage": obj(
-        {"events": array(ref("Event")), "next_cursor": SEQUENCE | {"description": "the last sequence examined"}},
-        {"reset": TEXT | {"description": "the cursor was beyond the head: why; go on from `next_cursor`"}},
+        {
+            "events": array(ref("Event")),
+            "next_cursor": SEQUENCE | {"description": "the last sequence examined"},
+            "epoch": COUNT | {"description": "grows when a backup is restored: a change ends all cursors"},
+        },
+        {"reset": TEXT | {"description": "the cursor is of a lost time, and why; read the state anew"}},
     ),
     "Stats": obj({"stats": array(COUNTER), "sla": SLA}, {"next_cursor": TEXT}),
     "Health": obj(

@@ -50,12 +50,10 @@ class HttpServer:
 
     def start(self) -> None:
         """Listen and serve in the background. Raises Refused when the address cannot be used."""
-        host, port = self.address
         try:
             self._server.start()
         except OSError as error:
-            why = os.strerror(error.errno) if error.errno else str(error)
-            raise Refused(f"cannot listen on {host}:{port}: {why}; choose another with --addr") from error
+            raise _cannot_listen(self.address, error) from error
         self._shared.environ["SERVER_PORT"] = str(self.address[1])
         self._set_date()
         self._ticker = gevent.spawn(self._tick_for_ever)
@@ -111,6 +109,22 @@ class HttpServer:
 
     def _set_date(self) -> None:
         self._shared.date = formatdate(usegmt=True)
+
+
+def check_address(address: tuple[str, int]) -> None:
+    """Look whether `address` can be listened on, before anything is made. Raises Refused when it cannot be used."""
+    host, port = address
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(address)
+        except OSError as error:
+            raise _cannot_listen(address, error) from error
+
+
+def _cannot_listen(address: tuple[str, int], error: OSError) -> Refused:
+    why = error.strerror if isinstance(error, socket.gaierror) else os.strerror(error.errno or 0)
+    return Refused(f"cannot listen on {address[0]}:{address[1]}: {why}; choose another with --addr")
 
 
 def _base_environ(address: tuple[str, int]) -> Environ:

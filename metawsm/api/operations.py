@@ -114,6 +114,9 @@ LIST_EVENTS = Operation(
         Parameter("thread_id", "only this thread"),
         number("cursor", "the sequence after which to begin", 0),
         number("limit", "most events of the page", 100, MOST_EVENTS, 1),
+        number(
+            "epoch", "the `epoch` of the page that gave the cursor: `reset` tells that it has changed", None, least=1
+        ),
     ),
 )
 SHOW_COMMAND = Operation(

@@ -26,7 +26,8 @@ class ReadModels:
 
     Signatures: list_threads(db, filters, limit, cursor, viewer, sort) · thread_detail(db, thread_id, before, limit)
     · queue(db, type, filters, viewer, limit, cursor) · search(db, query, filters, viewer, limit, cursor)
-    · stats(db, ticket, run_id, limit, cursor) · events_page(db, filters, cursor, limit) · command(db, command_id).
+    · stats(db, ticket, run_id, limit, cursor) · events_page(db, filters, cursor, limit, epoch)
+    · command(db, command_id).
     """
 
     list_threads: Callable[..., dict[str, Any]]
@@ -86,8 +87,8 @@ class Queries:
         """GET /forum/events."""
         query = read(request, LIST_EVENTS.parameters)
         filters = {name: query[name] for name in ("ticket", "run_id", "thread_id")}
-        cursor, limit = query["cursor"], query["limit"]
-        return self._answer(lambda db: self.models.events_page(db, filters, cursor, limit))
+        cursor, limit, epoch = query["cursor"], query["limit"], query["epoch"]
+        return self._answer(lambda db: self.models.events_page(db, filters, cursor, limit, epoch))
 
     def command(self, request: Request) -> Answer:
         """GET /forum/commands/{id}."""

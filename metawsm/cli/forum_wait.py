@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Mapping
 from typing import Any
-from urllib.parse import quote
 
 import click
 
@@ -15,6 +14,7 @@ from metawsm.cli.forum_watch import Told
 from metawsm.cli.output import note, print_json, say
 from metawsm.cli.session import Session
 from metawsm.cli.text import clean, one_line
+from metawsm.client.address import segment
 from metawsm.client.feed import Feed
 
 ENDED = ("answered", "closed")
@@ -49,7 +49,7 @@ def wait(session: Session, thread: str | None, thread_id: str | None, timeout: f
 
 def _looks(session: Session, thread_id: str, timeout: float | None) -> Iterator[Row]:
     """The thread now, and again after each of its events, until the time is over."""
-    path = f"/forum/threads/{quote(thread_id, safe='')}"
+    path = f"/forum/threads/{segment("thread_id", thread_id)}"
     answer = session.get(path)
     yield answer
     feed = Feed(session.client, {"thread_id": thread_id}, answer["thread"]["last_event_sequence"], Told())
@@ -58,8 +58,8 @@ def _looks(session: Session, thread_id: str, timeout: float | None) -> Iterator[
         timer.daemon = True
         timer.start()
     for frame in feed.frames():
-        # A reset means that a backup was restored: what is there now has to be looked at.
-        if frame.get("type") in ("forum.events", "reset"):
+        # A hello, too: what is there may be another database's, after a backup was restored.
+        if frame.get("type") in ("hello", "forum.events", "reset"):
             yield session.get(path)
 
 

@@ -44,6 +44,8 @@ def _stored(session: Session, cursor: int, query: Mapping[str, Any]) -> Iterator
     while True:
         page = session.get("/forum/events", {**query, "cursor": cursor, "limit": PAGE})
         yield from page["events"]
+        if page.get("reset"):
+            note(f"metawsm: {one_line(page['reset'])}; nothing was read, start without --cursor")
         if page["next_cursor"] == cursor:
             return
         cursor = page["next_cursor"]
@@ -72,7 +74,7 @@ class Told:
         if lost and not self._lost:
             note(f"lost the daemon ({one_line(state.reason)}); trying again")
         if self._lost and not lost:
-            note("connected again; nothing was missed")
+            note(f"connected again; {one_line(state.reason) or 'nothing was missed'}")
         self._lost = lost
 
 

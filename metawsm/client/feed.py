@@ -25,7 +25,10 @@ REFUSED = 1008  # the close code of a policy violation: coming back would not he
 
 
 class State(NamedTuple):
-    """How the feed stands: `live`, or `reconnecting` in `seconds` because of `reason`."""
+    """How the feed stands: `live`, or `reconnecting` in `seconds` because of `reason`.
+
+    `live` has a `reason` when the daemon is not the one it was: a backup was restored.
+    """
 
     name: str
     reason: str = ""
@@ -63,6 +66,7 @@ class Feed:
         self._closed = threading.Event()
         self._wire: Wire | None = None
         self._head: int | None = None
+        self._epoch: int | None = None
         self._silence = 60.0
         self._failures = 0
 
@@ -98,7 +102,6 @@ class Feed:
 
     def _frames(self, wire: Wire) -> Iterator[dict[str, Any]]:
         """The frames of one connection, until it ends with Lost."""
-        self._on_state(State("live"))
         while not self._closed.is_set():
             for frame in wire.receive(self._silence):
                 self._note(frame)
@@ -109,12 +112,20 @@ class Feed:
         self._failures = 0
         if frame.get("type") == "hello":
             self._head = frame.get("head_sequence")
+            self._on_state(State("live", self._changed(frame)))
+            self._epoch = frame.get("epoch")
             self._silence = SILENCE * float(frame.get("heartbeat_seconds") or 25)
             self.cursor = self._head if self.cursor is None else self.cursor
         elif frame.get("type") == "reset":
             self.cursor = self._head
         elif isinstance(frame.get("next_cursor"), int):
             self.cursor = frame["next_cursor"]
+
+    def _changed(self, hello: Mapping[str, Any]) -> str:
+        """Why what was seen before need not hold any more; empty when it does."""
+        if self._epoch is not None and hello.get("epoch") != self._epoch:
+            return "a backup was restored meanwhile"
+        return ""
 
     def _back_off(self, reason: str) -> None:
         """Wait before the next try, longer each time, with some chance in it."""

@@ -13,6 +13,7 @@ from metawsm.bus.reading import Viewer, shown
 from metawsm.domain.errors import NotFound
 from metawsm.messages.codec import EVENT_COLUMNS, to_json
 from metawsm.projections import thread_views
+from metawsm.storage import meta
 
 # Rows looked at for one page: where filters meet that share no index, a page may end here.
 SCAN_LIMIT = 2000
@@ -39,14 +40,23 @@ def event_object(row: Row) -> dict[str, Any]:
     return {"sequence": row[0], "envelope": head, "payload_json": row[-1], "payload": json.loads(row[-1])}
 
 
-def events_page(db: Db, filters: Mapping[str, str | None], cursor: str | int | None, limit: int) -> dict[str, Any]:
-    """`{events, next_cursor}`: events after `cursor` in ascending order, by ticket, run_id and thread_id.
+def events_page(
+    db: Db, filters: Mapping[str, str | None], cursor: str | int | None, limit: int, epoch: int | None = None
+) -> dict[str, Any]:
+    """`{events, next_cursor, epoch}`: events after `cursor` in ascending order, by ticket, run_id and thread_id.
 
-    `next_cursor` is the last sequence examined: the head of the log when no more match now. A cursor beyond the head
-    gets `reset`, with the reason. Raises Malformed.
+    `next_cursor` is the last sequence examined: the head of the log when no more match now. A cursor beyond the head,
+    or of another `epoch`, gets `reset` with the reason: what the client has seen may be lost. Raises Malformed.
     """
-    after, head = cursors.sequence(cursor), _head(db)
-    if after > head:  # as on the stream: what the client has seen was lost when a backup was restored
+    now = meta.epoch(db)
+    return _page(db, filters, cursors.sequence(cursor), limit, now if epoch is None else epoch, now) | {"epoch": now}
+
+
+def _page(db: Db, filters: Mapping[str, str | None], after: int, limit: int, epoch: int, now: int) -> dict[str, Any]:
+    head = _head(db)
+    if epoch != now:
+        return _events([], head) | {"reset": f"a backup was restored: this is epoch {now}, the cursor is of {epoch}"}
+    if after > head:  # as on the stream
         return _events([], head) | {"reset": f"cursor {after} is beyond the head {head}"}
     wanted = {name: value for name in _INDEXED if (value := filters.get(name)) is not None}
     rows = limit + 1 if len(wanted) < 2 else SCAN_LIMIT

@@ -242,3 +242,14 @@ def test_frames_may_arrive_byte_by_byte() -> None:
     reader = FrameReader()
     found = [message for byte in data for message in reader.feed(bytes([byte]))]
     assert found == [Message(1, b"x" * 200), Message(1, b"y")]
+
+
+def test_a_daemon_of_another_epoch_is_told() -> None:
+    """After a restore the connection is back, and what was seen before need not hold."""
+    with scripted(upgraded(says(text(HELLO))), upgraded(stays(text(HELLO | {"epoch": 2})))) as server:
+        seen: list[State] = []
+        feed = Feed(Client(server.url, None), {}, 1, seen.append)
+        for frame in feed.frames():
+            if frame.get("epoch") == 2:
+                feed.close()
+    assert [state.reason for state in seen if state.name == "live"] == ["", "a backup was restored meanwhile"]

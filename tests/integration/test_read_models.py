@@ -350,7 +350,11 @@ def test_events_come_in_order_in_wire_form(lively: Forum) -> None:
         if not page["events"]:
             break
     assert [event["sequence"] for event in events] == [row[0] for row in rows]
-    assert events_page(lively.db, {}, cursor, 7) == {"events": [], "next_cursor": cursor}
+    assert events_page(lively.db, {}, cursor, 7) == {"events": [], "next_cursor": cursor, "epoch": 1}
+    other = events_page(lively.db, {}, 3, 7, epoch=2)
+    assert (other["events"], other["next_cursor"]) == ([], cursor)
+    assert "a backup was restored" in other["reset"]
+    assert "reset" not in events_page(lively.db, {}, 3, 7, epoch=1)
     beyond = events_page(lively.db, {}, cursor + 100, 7)
     assert (beyond["events"], beyond["next_cursor"], str(cursor + 100) in beyond["reset"]) == ([], cursor, True)
 
@@ -367,7 +371,7 @@ def test_events_are_filtered_and_the_cursor_passes_what_does_not_match(lively: F
         expected_events = [
             event for event in head["events"] if all(event["envelope"].get(n) == value for n, value in wanted.items())
         ]
-        assert page == {"events": expected_events, "next_cursor": head["next_cursor"]}
+        assert page == {"events": expected_events, "next_cursor": head["next_cursor"], "epoch": 1}
 
 
 @pytest.mark.parametrize("cursor", ["-1", "x", "1.5", "9" * 30, "٣"])
