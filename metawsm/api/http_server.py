@@ -113,8 +113,8 @@ class HttpServer:
 
 def check_address(address: tuple[str, int]) -> None:
     """Look whether `address` can be listened on, before anything is made. Raises Refused when it cannot be used."""
-    host, port = address
-    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+    family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+    with socket.socket(family) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(address)

@@ -27,7 +27,7 @@ class ReadModels:
     Signatures: list_threads(db, filters, limit, cursor, viewer, sort) · thread_detail(db, thread_id, before, limit)
     · queue(db, type, filters, viewer, limit, cursor) · search(db, query, filters, viewer, limit, cursor)
     · stats(db, ticket, run_id, limit, cursor) · events_page(db, filters, cursor, limit, epoch)
-    · command(db, command_id).
+    · command(db, command_id) · open_letter(db, command_id): the members `id`, `reason` of a dead letter, or None.
     """
 
     list_threads: Callable[..., dict[str, Any]]
@@ -37,6 +37,7 @@ class ReadModels:
     stats: Callable[..., dict[str, Any]]
     events_page: Callable[..., dict[str, Any]]
     command: Callable[[Db, str], CommandRow | None]
+    open_letter: Callable[[Db, str], Mapping[str, Any] | None]
 
 
 @frozen
@@ -95,9 +96,16 @@ class Queries:
         request.only()
         command_id = request.path["command_id"]
         row = self.run(lambda db: self.models.command(db, command_id))
+        if row is not None and row.status != "failed":
+            return Answer(200, {"command": command_view(row)})
+        letter = self.run(lambda db: self.models.open_letter(db, command_id))
         if row is None:
-            raise NotFound(f"there is no command {command_id[:100]}; done commands are kept for 7 days")
-        return Answer(200, {"command": command_view(row)})
+            known = f"it is {_named(letter)}" if letter else "done commands are kept for 7 days"
+            raise NotFound(f"there is no command {command_id[:100]}; {known}")
+        view = command_view(row)
+        if letter:
+            view["error"]["message"] += f"; it is {_named(letter)}"
+        return Answer(200, {"command": view})
 
     def _answer(self, query: Callable[[Db], Any]) -> Answer:
         return Answer(200, self.run(query))
@@ -115,6 +123,10 @@ def command_view(row: CommandRow) -> dict[str, Any]:
         return shown | {"status": "applied"} | dict(outcome.body or {})
     error = {"code": outcome.code, "message": outcome.message} | ({"fields": outcome.faults} if outcome.faults else {})
     return shown | {"status": "rejected", "error": error}
+
+
+def _named(letter: Mapping[str, Any]) -> str:
+    return f"dead letter {letter['id']}, {letter['reason']}"
 
 
 def _filters(query: Mapping[str, Any]) -> Filters:

@@ -85,14 +85,13 @@ class Receiver:
     topics: Topics
     identity: Identity
 
-    def receive(self, db: Db, delivery: Delivery) -> CommandRow | None:
-        """The row this delivery is about, or None when it needs nothing more than an ack."""
+    def receive(self, db: Db, delivery: Delivery) -> CommandRow | DeadLetter | None:
+        """The row this delivery is about, the letter it became, or None when it needs nothing more than an ack."""
         if delivery.trimmed:
             return None
         message = delivery.message
         if message is None:
-            self._bury(db, delivery, "malformed", delivery.fault)
-            return None
+            return self._bury(db, delivery, "malformed", delivery.fault)
         origin = message.metadata.get("origin")
         try:
             if origin == self.identity.origin:
@@ -101,16 +100,13 @@ class Receiver:
                 return self._other_origin(db, delivery, message, origin)
             return self.external(db, delivery, message)
         except (Undecodable, InvalidFields) as error:
-            self._bury(db, delivery, error.code, f"{error.message} {error.fields or ''}".strip())
-            return None
+            return self._bury(db, delivery, error.code, told(error))
 
-    def _other_origin(self, db: Db, delivery: Delivery, message: Message, origin: str) -> CommandRow | None:
+    def _other_origin(self, db: Db, delivery: Delivery, message: Message, origin: str) -> CommandRow | DeadLetter:
         """A command that a backup still holds is done from its row; what only the time after it knew is buried."""
         of_ours = origin.partition("/")[0] == self.identity.database_id
         row = self.rows.find(db, message.metadata.get("message_id") or message.uuid) if of_ours else None
-        if row is None:
-            self._bury(db, delivery, *self._stranger(origin))
-        return row
+        return row or self._bury(db, delivery, *self._stranger(origin))
 
     def _stranger(self, origin: str) -> tuple[str, str]:
         database, _, _ = origin.partition("/")
@@ -182,8 +178,16 @@ class Receiver:
             causation_id=attribution.causation_id,
         )
 
-    def _bury(self, db: Db, delivery: Delivery, reason: str, error: str) -> None:
-        self.letters.insert(db, letter_of(delivery, reason, "receive", error, self.tools.now()))
+    def _bury(self, db: Db, delivery: Delivery, reason: str, error: str) -> DeadLetter:
+        letter = letter_of(delivery, reason, "receive", error, self.tools.now())
+        self.letters.insert(db, letter)
+        return letter
+
+
+def told(error: Undecodable | InvalidFields) -> str:
+    """What is wrong with a message, in one sentence: each field with its faults, if it is about fields."""
+    faults = [f"{name} {text}" for name, texts in error.fields.items() for text in texts]
+    return f"invalid values: {'; '.join(faults)}" if faults else error.message
 
 
 def _with_thread_id(spec: CommandSpec, body: dict[str, Any], thread_id: str | None) -> dict[str, Any]:

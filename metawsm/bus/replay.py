@@ -21,7 +21,7 @@ from metawsm.bus.letters import (
     StoredLetter,
 )
 from metawsm.bus.ports import Db, Delivery, Message
-from metawsm.bus.receive import Receiver
+from metawsm.bus.receive import Receiver, told
 from metawsm.bus.work import Queued, Tools
 from metawsm.domain.errors import IllegalTransition, InvalidFields, NotFound, Undecodable
 from metawsm.messages.codec import read_command
@@ -86,9 +86,9 @@ class Replayer:
         try:
             row = self._row(db, letter, person)
         except (Undecodable, InvalidFields) as error:
-            told = f"{error.message} {error.fields or ''}".strip()
-            self.letters.failed_again(db, letter_id, told, None, self.tools.now())
-            return Acted(failed=told)
+            why = told(error)
+            self.letters.failed_again(db, letter_id, why, None, self.tools.now())
+            return Acted(failed=why)
         row = self._at_the_end(db, row) if row.status == "failed" else row
         self.letters.end(db, letter_id, REPLAYED, person, self.tools.now(), row.message_id)
         return Acted(done=True, queued=_queued(row) if row.status == "pending" else None)

@@ -30,7 +30,7 @@ ACTING = (
     *FILTERS,
     option("--all", "Every open letter.", is_flag=True),
     option("--dry-run", "Only count.", is_flag=True),
-    option("--yes", "Do not ask.", is_flag=True),
+    option("--yes", "Do not ask; needed where there is no terminal to ask on.", is_flag=True),
     option("--actor-type", "Who acts: operator (default) or human.", envvar="METAWSM_ACTOR_TYPE"),
     option("--actor-name", "Name of who acts.", envvar="METAWSM_ACTOR_NAME"),
 )
@@ -39,6 +39,19 @@ FACTS = (
     "command_id", "thread_id", "first_failed_at", "last_failed_at", "ended_at", "ended_by_type", "ended_by_name", "cut",
     "metadata",
 )  # fmt: skip
+
+
+class LetterId(click.ParamType[str]):
+    """The number of a dead letter, kept as text."""
+
+    name = "id"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The digits as they were given."""
+        text = str(value)
+        if not (text.isascii() and text.isdigit()):
+            self.fail(f"{text!r} is not the number of a dead letter; `forum dead-letters list` shows them", param, ctx)
+        return text
 
 
 @click.group("dead-letters")
@@ -71,13 +84,15 @@ def list_letters(session: Session, **query: Any) -> None:
         Column("TOPIC", key("topic"), drop=5),
         Column("ERROR", key("error"), flexible=True),
     ]
-    table(columns, answer.get("dead_letters", ()), "there are no dead letters")
+    asked = any(value is not None for name, value in query.items() if name != "limit")
+    empty = "no dead letter matches" if asked else "there are no dead letters"
+    table(columns, answer.get("dead_letters", ()), empty)
     if answer.get("next_cursor"):
         note(f"there is more: add --cursor {one_line(answer['next_cursor'])}")
 
 
 @dead_letters.command()
-@click.argument("letter_id")
+@click.argument("letter_id", type=LetterId())
 @reading()
 def show(session: Session, letter_id: str) -> None:
     """Show a dead letter with its payload and traceback."""
@@ -96,7 +111,7 @@ def show(session: Session, letter_id: str) -> None:
 
 
 @dead_letters.command()
-@click.argument("letter_ids", nargs=-1, metavar="[ID]...")
+@click.argument("letter_ids", nargs=-1, metavar="[ID]...", type=LetterId())
 @reading(*ACTING)
 def replay(session: Session, letter_ids: tuple[str, ...], **values: Any) -> int:
     """Give messages a fresh look: by id, by filters, or --all.
@@ -108,7 +123,7 @@ def replay(session: Session, letter_ids: tuple[str, ...], **values: Any) -> int:
 
 
 @dead_letters.command()
-@click.argument("letter_ids", nargs=-1, metavar="[ID]...")
+@click.argument("letter_ids", nargs=-1, metavar="[ID]...", type=LetterId())
 @reading(*ACTING)
 def discard(session: Session, letter_ids: tuple[str, ...], **values: Any) -> int:
     """Decide that nothing more is to be done: by id, by filters, or --all."""
@@ -123,6 +138,8 @@ def _act(session: Session, verb: str, letter_ids: Sequence[str], values: dict[st
     if bool(letter_ids) + bool(filters) + every != 1:
         raise click.UsageError("say which letters: either ids, or filters, or --all")
     query = filters | ({"all": "true"} if every else {})
+    if not (dry_run or yes or sys.stdin.isatty() or (letter_ids and verb == "replay")):
+        raise click.UsageError(f"there is no terminal to ask on; say --yes to {verb}, or --dry-run to count")
     if letter_ids:
         return _by_id(session, verb, letter_ids, who, _asker(verb, yes), dry_run)
     return _by_filter(session, verb, query, who, _asker(verb, yes), dry_run)
@@ -151,7 +168,7 @@ def _by_id(
     """Act on one after the other, up to the first that is refused; the worst of their exit codes."""
     if dry_run:
         found = [session.get(f"{BASE}/{quote(letter_id)}")["dead_letter"] for letter_id in letter_ids]
-        return _counted(session, sum(letter.get("status") == "open" for letter in found))
+        return _counted(session, verb, sum(letter.get("status") == "open" for letter in found))
     ask(len(letter_ids))
     answers = []
     for letter_id in letter_ids:
@@ -176,7 +193,7 @@ def _by_filter(
     counted = session.client.call("POST", path, {**query, "dry_run": "true"}, who)[1]
     matched = counted["result"]["matched"]
     if dry_run:
-        return _counted(session, matched)
+        return _counted(session, verb, matched)
     ask(matched)
     total = counted["result"] | {"dry_run": False}
     cursor = counted["next_cursor"]  # up to the newest letter that was counted, not further
@@ -195,16 +212,19 @@ def _by_filter(
 
 
 def _sum(verb: str, total: Mapping[str, Any]) -> str:
+    if verb == "discard":  # which cannot fail
+        skipped = f", {total['skipped']} skipped (ended otherwise)" if total["skipped"] else ""
+        return f"{total['done']} discarded{skipped}"
     skipped = f", {total['skipped']} skipped (ended otherwise, or no whole payload)" if total["skipped"] else ""
     rebuild = "; the read models are being rebuilt" if total["rebuild"] else ""
-    return f"{total['done']} {verb}ed, {total['failed']} failed again{skipped}{rebuild}"
+    return f"{total['done']} replayed, {total['failed']} failed again{skipped}{rebuild}"
 
 
-def _counted(session: Session, count: int) -> int:
+def _counted(session: Session, verb: str, count: int) -> int:
     if session.as_json:
         print_json({"result": {"matched": count, "done": 0, "failed": 0, "skipped": 0, "rebuild": 0, "dry_run": True}})
     else:
-        say(f"{count} open dead letter{'' if count == 1 else 's'} would be meant")
+        say(f"{count} open dead letter{'' if count == 1 else 's'} would be {verb}ed")
     return ExitCode.DONE
 
 

@@ -8,28 +8,31 @@ from pathlib import Path
 import click
 
 from metawsm.cli.text import one_line
+from metawsm.client.token import Found
 from metawsm.domain.errors import MetawsmError
 
+NO_TOKEN = Found(None, "")
 SHARED_FLAGS = {"query": "--query", "type": "--type", "server": "--server", "wait": "--wait"}
 
 
 class Failure(Exception):
-    """An error on its way out of a verb, with the flags that its fields came from."""
+    """An error on its way out of a verb, with the flags that its fields came from and the token that was sent."""
 
-    def __init__(self, error: MetawsmError, flags: Mapping[str, str]) -> None:
+    def __init__(self, error: MetawsmError, flags: Mapping[str, str], sent: Found) -> None:
         super().__init__(error.message)
         self.error = error
         self.flags = flags
+        self.sent = sent
 
 
-def lines(error: MetawsmError, flags: Mapping[str, str]) -> list[str]:
+def lines(error: MetawsmError, flags: Mapping[str, str], sent: Found = NO_TOKEN) -> list[str]:
     """The lines for an error. `flags` maps names of fields to the flags of the verb in use."""
     if error.fields and error.code != "policy":  # whose message names the file and every key in it
         faults = [f"{_flag(name, flags)} {text}" for name, texts in error.fields.items() for text in texts]
         first = f"invalid values: {'; '.join(faults)}"
     else:
         first = error.message
-    hint = _hint(error)
+    hint = _hint(error, sent)
     return [f"metawsm: {one_line(first)}", *([f"  {one_line(hint)}"] if hint else [])]
 
 
@@ -49,13 +52,10 @@ def _flag(name: str, flags: Mapping[str, str]) -> str:
     return known.get(name) or known.get(name.replace("-", "_")) or name
 
 
-def _hint(error: MetawsmError) -> str:
+def _hint(error: MetawsmError, sent: Found) -> str:
     """What to do about it, for errors whose message cannot know."""
     if error.code in ("not_allowed", "unauthenticated") and "token" in error.message:
-        return (
-            "run from the daemon's folder, or set METAWSM_TOKEN_FILE to its .metawsm/token; agents need none:"
-            " --actor-type agent"
-        )
+        return _token_hint(error, sent)
     if error.code == "stale_sequence":
         return "somebody was faster; look with `metawsm.pyz forum thread` and repeat"
     if error.code == "outcome_unknown" and error.details.get("command_id"):
@@ -63,6 +63,17 @@ def _hint(error: MetawsmError) -> str:
     if getattr(error, "status", 0) >= 500 and getattr(error, "correlation_id", ""):
         return f"the daemon's log says more under correlation id {getattr(error, 'correlation_id', '')}"
     return ""
+
+
+def _token_hint(error: MetawsmError, sent: Found) -> str:
+    """Where the token that was refused is from, and where the right one is."""
+    right = "run from the daemon's folder, or set METAWSM_TOKEN_FILE to its .metawsm/token"
+    if error.code == "unauthenticated" and sent.token:
+        if not sent.named:
+            return f"the token of {sent.source} was used and is another one: {right}"
+        variable = "METAWSM_TOKEN" if sent.source == "METAWSM_TOKEN" else f"METAWSM_TOKEN_FILE={sent.source}"
+        return f"{variable} was used and is another one: correct it, or unset it and run from the daemon's folder"
+    return f"{right}; agents need none: --actor-type agent" if "act as agent" in error.message else right
 
 
 def usage_line(error: click.ClickException) -> str:

@@ -13,7 +13,7 @@ from metawsm.cli.forum_reads import SCOPE, option, reading
 from metawsm.cli.output import Column, key, note, print_json, say, table
 from metawsm.cli.session import Session
 from metawsm.cli.text import one_line
-from metawsm.client.address import quote
+from metawsm.client.address import segment
 
 POLL_SECONDS = 0.3
 
@@ -22,7 +22,7 @@ POLL_SECONDS = 0.3
 @reading(option("--command-id", "The command, as the daemon named it.", required=True))
 def command(session: Session, command_id: str) -> int:
     """Look what became of a command that was accepted but not yet handled."""
-    answer = session.get(f"/forum/commands/{quote(command_id)}")
+    answer = session.get(f"/forum/commands/{segment('command_id', command_id)}")
     found = answer.get("command", {})
     if session.as_json:
         print_json(answer)

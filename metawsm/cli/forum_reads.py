@@ -13,7 +13,7 @@ from metawsm.cli.output import Column, age, key, note, print_json, say, table
 from metawsm.cli.session import Session, connected
 from metawsm.cli.text import one_line
 from metawsm.cli.thread_page import page
-from metawsm.client.address import quote
+from metawsm.client.address import segment
 from metawsm.domain.errors import MetawsmError
 
 Verb = Callable[..., Any]
@@ -54,7 +54,7 @@ def reading(*options: Callable[[Verb], Verb]) -> Callable[[Verb], Verb]:
             try:
                 return verb(session, **values)
             except MetawsmError as error:
-                raise Failure(error, {name: f"--{name.replace('_', '-')}" for name in values}) from None
+                raise Failure(error, {name: f"--{name.replace('_', '-')}" for name in values}, session.sent) from None
 
         result = connected(run)
         for each in reversed(options):
@@ -121,7 +121,7 @@ def thread(session: Session, thread_id: str, **query: Any) -> None:
     \b
     metawsm.pyz forum thread --thread-id fthr-...
     """
-    answer = session.get(f"/forum/threads/{quote(thread_id)}", query)
+    answer = session.get(f"/forum/threads/{segment('thread_id', thread_id)}", query)
     if session.as_json:
         print_json(answer)
         return

@@ -49,7 +49,7 @@ def wait(session: Session, thread: str | None, thread_id: str | None, timeout: f
 
 def _looks(session: Session, thread_id: str, timeout: float | None) -> Iterator[Row]:
     """The thread now, and again after each of its events, until the time is over."""
-    path = f"/forum/threads/{segment("thread_id", thread_id)}"
+    path = f"/forum/threads/{segment('thread_id', thread_id)}"
     answer = session.get(path)
     yield answer
     feed = Feed(session.client, {"thread_id": thread_id}, answer["thread"]["last_event_sequence"], Told())

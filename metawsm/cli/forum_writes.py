@@ -15,7 +15,7 @@ from metawsm.cli.failures import Failure
 from metawsm.cli.output import note, print_json, say
 from metawsm.cli.session import Session, connected
 from metawsm.cli.text import one_line
-from metawsm.client.address import quote
+from metawsm.client.address import segment
 from metawsm.commands import ALL
 from metawsm.domain.errors import InvalidFields, MetawsmError
 
@@ -130,7 +130,7 @@ def _send(spec: CommandSpec, session: Session, wait: float | None, values: Mappi
             "POST", _path(spec, body), {"wait": wait}, body, {"Idempotency-Key": key} if key else None
         )
     except MetawsmError as error:
-        raise Failure(error, flags) from None
+        raise Failure(error, flags, session.sent) from None
     if session.as_json:
         print_json(answer)
     if status == 202:
@@ -180,7 +180,7 @@ def read_stdin(flag: str) -> str:
 def _path(spec: CommandSpec, body: dict[str, Any]) -> str:
     """The route, with the values that stand in it taken out of the body."""
     in_path = [name for part in spec.parts for name, rule in rules_of(part).items() if rule.where == "path"]
-    return spec.path.format(**{name: quote(body.pop(name)) for name in in_path})
+    return spec.path.format(**{name: segment(name, body.pop(name)) for name in in_path})
 
 
 def _queued(answer: Mapping[str, Any]) -> int:

@@ -12,7 +12,7 @@ import click
 from metawsm.cli.output import note
 from metawsm.client.address import parse_address
 from metawsm.client.http import Client
-from metawsm.client.token import find_token
+from metawsm.client.token import Found, find_token
 
 DEFAULT_SERVER = "http://127.0.0.1:3001"
 
@@ -23,6 +23,8 @@ class Session:
     def __init__(self, server: str, as_json: bool) -> None:
         self.server = server
         self.as_json = as_json
+        self.sent = Found(None, "")
+        """The token that goes with each request, and where it is from."""
 
     @functools.cached_property
     def client(self) -> Client:
@@ -33,6 +35,7 @@ class Session:
         if found.token and not found.named and not parse_address(self.server).is_loopback:
             note(f"note: the token of {found.source} is not sent to {self.server}; name one in METAWSM_TOKEN_FILE")
             return Client(self.server, None)
+        self.sent = found
         return Client(self.server, found.token)
 
     def get(self, path: str, query: Mapping[str, object] | None = None) -> dict[str, Any]:

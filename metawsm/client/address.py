@@ -68,6 +68,18 @@ def _fault(server: str) -> InvalidFields:
     return InvalidFields(f"the server's address {text}", fields={"server": [text]})
 
 
+def segment(name: str, text: str) -> str:
+    """An id as a segment of a path. Raises InvalidFields for the field `name` when it can be none."""
+    fault = ""
+    if not text.strip():
+        fault = "must not be blank"
+    elif any(sign == "/" or sign.isspace() for sign in text):
+        fault = f"must be an id, without slash or blank, not {text!r}"
+    if fault:
+        raise InvalidFields(f"{name} {fault}", fields={name: [fault]})
+    return quote(text)
+
+
 def quote(text: str) -> str:
     """Percent-encode a text for a path segment or a query value. Raises InvalidFields for lone surrogates."""
     try:

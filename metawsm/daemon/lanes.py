@@ -19,6 +19,7 @@ from metawsm.bus import ports
 from metawsm.bus.dispatch import CommandRow, Dispatcher, Handled, HandlerBug, Outcome, Rows
 from metawsm.bus.ports import Db, Delivery, Writer
 from metawsm.bus.receive import DeadLetter, DeadLetters, Receiver, letter_of
+from metawsm.daemon.burials import Burials
 from metawsm.domain.errors import Conflict, MetawsmError, OutcomeUnknown, Unavailable
 
 ATTEMPTS = 3
@@ -31,7 +32,7 @@ log = logging.getLogger("metawsm.commands")
 
 @frozen
 class Taken:
-    """What a job made of a delivery: a handled row, or nothing.
+    """What a job made of a delivery: a handled row, a letter, or nothing.
 
     `more`: it is to be taken again, since older rows of the thread went first or it was only stored.
     """
@@ -39,6 +40,7 @@ class Taken:
     handled: Handled | None = None
     more: bool = False
     held: str | None = None
+    letter: DeadLetter | None = None
 
 
 class Lanes:
@@ -75,6 +77,7 @@ class Lanes:
         self._pause = FIRST_PAUSE
         self._postponed = 0
         self._told_at = -TELL_SECONDS
+        self._burials = Burials(log)
         self.handled = 0
         self.buried = 0
         self.trimmed = 0
@@ -105,8 +108,8 @@ class Lanes:
 
     def _take(self, db: Db, delivery: Delivery) -> Taken:
         row = self._receiver.receive(db, delivery)
-        if row is None:
-            return Taken()
+        if not isinstance(row, CommandRow):
+            return Taken(letter=row)
         if row.fresh:  # its place is its arrival: stored for good before a failing handler can undo it
             return Taken(more=True)
         if row.key in self._held:
@@ -129,6 +132,8 @@ class Lanes:
             self.handled += 1
             self._attempts.pop(taken.handled.row.message_id, None)
             self._on_handled(taken.handled)
+        if taken.letter is not None:
+            self._burials.tell(taken.letter)
         if taken.more:
             self._submit(delivery)
         else:
@@ -201,7 +206,7 @@ class Lanes:
         except Unavailable:
             gevent.spawn_later(LONGEST_PAUSE, self._release, bug.row.key)
 
-    def _bury(self, db: Db, delivery: Delivery, bug: HandlerBug) -> None:
+    def _bury(self, db: Db, delivery: Delivery, bug: HandlerBug) -> DeadLetter:
         """The failing row leaves its lane; the delivery goes on for the rows behind it."""
         own = self._receiver.receive(db, delivery)  # an external command's row was rolled back with the failure
         row: CommandRow = self._rows.find(db, bug.row.message_id) or bug.row
@@ -209,10 +214,11 @@ class Lanes:
         self._rows.fail(db, row.id, repr(bug.cause), now)
         letter = letter_of(delivery, "handler_failed", bug.handler, repr(bug.cause), now)
         # A row that failed on behalf of a later one's delivery must not share that one's letter.
-        entry = delivery.entry_id if own is not None and own.id == row.id else f"outbox-{row.id}"
+        entry = delivery.entry_id if isinstance(own, CommandRow) and own.id == row.id else f"outbox-{row.id}"
         told = evolve(letter, topic=row.topic, entry_id=entry, message_id=row.message_id, payload=row.text.encode())
         told = evolve(told, command_id=row.message_id, thread_id=row.key)
-        self._letters.insert(db, evolve(told, attempts=ATTEMPTS, traceback=_trace(bug.cause)))
+        told = evolve(told, attempts=ATTEMPTS, traceback=_trace(bug.cause))
+        return self._insert(db, told)
 
     def _buried(self, bug: HandlerBug, outcome: ports.Outcome) -> None:
         if outcome.error is not None:
@@ -220,6 +226,7 @@ class Lanes:
             gevent.spawn_later(LONGEST_PAUSE, self._release, bug.row.key)
             return
         self.buried += 1
+        self._burials.tell(outcome.value)
         self._attempts.pop(bug.row.message_id, None)
         told = f"the command failed {ATTEMPTS} times and is in the dead letters: {bug.cause!r}"
         self._on_failed(bug.row.message_id, Outcome("failed", code="internal", message=told))
@@ -239,14 +246,16 @@ class Lanes:
         except Unavailable as away:
             self._later(delivery, away)
 
-    def _insert(self, db: Db, letter: DeadLetter) -> None:
+    def _insert(self, db: Db, letter: DeadLetter) -> DeadLetter:
         self._letters.insert(db, letter)
+        return letter
 
     def _set_aside(self, delivery: Delivery, outcome: ports.Outcome) -> None:
         if outcome.error is not None:
             self._later(delivery, outcome.error)
             return
         self.buried += 1
+        self._burials.tell(outcome.value)
         self._finish(delivery)
 
 

@@ -14,7 +14,7 @@ from contextlib import ExitStack
 import gevent
 from gevent.event import Event
 
-from metawsm.api.http_server import HttpServer
+from metawsm.api.http_server import HttpServer, check_address
 from metawsm.bus.receive import Identity
 from metawsm.daemon.backups import Backups
 from metawsm.daemon.bootstrap import Core, build
@@ -37,6 +37,7 @@ from metawsm.storage.choose import make_writer
 from metawsm.storage.connection import open_writer
 from metawsm.storage.errors import translated
 from metawsm.storage.group_writer import GroupWriter
+from metawsm.storage.inspection import is_held
 from metawsm.storage.maintenance import Maintenance
 from metawsm.storage.migrations import migrate
 from metawsm.storage.readers import Readers
@@ -77,6 +78,7 @@ class Process:
     def _start(self, parts: ExitStack) -> None:
         gevent.signal_handler(signal.SIGTERM, self._stop.set)
         gevent.signal_handler(signal.SIGINT, self._stop.set)
+        self._look_at_the_port()
         lock = self._lock(parts)
         backups = Backups(self._options.loaded.policy, self._options.database)
         parts.callback(backups.close)
@@ -99,6 +101,14 @@ class Process:
         parts.callback(gevent.spawn_later, WAITING_SECONDS, core.waiting.release_all, QUEUED)
         lock.note(self._holder(server.address))
         self._announce(server.address)
+
+    def _look_at_the_port(self) -> None:
+        """A start that must fail leaves nothing behind; a daemon of this database is told by its lock, which says more.
+
+        The server listens only when all is ready, and looks again then.
+        """
+        if not is_held(self._options.database):
+            check_address(self._options.address)
 
     def _await_first_attempt(self, relay: Relay) -> None:
         """Who is told that the daemon serves finds Redis connected, if it can be, and the namespace ours."""

@@ -6,11 +6,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from metawsm.api.queries import ReadModels
+from metawsm.bus.letters import OPEN, LetterFilter
 from metawsm.bus.ports import Db
 from metawsm.bus.reading import Filters, Viewer
 from metawsm.domain.view import timestamp
 from metawsm.projections import search, thread_stats, thread_views
-from metawsm.storage import event_pages
+from metawsm.storage import event_pages, letter_pages
 from metawsm.storage.outbox import Outbox
 
 
@@ -50,4 +51,8 @@ def read_models(minutes: int, outbox: Outbox) -> ReadModels:
     def detail(db: Db, thread_id: str, before: int | None, limit: int) -> dict[str, Any]:
         return event_pages.thread_detail(db, thread_id, before, limit, escalation_minutes=minutes)
 
-    return ReadModels(list_threads, detail, queue, find, stats, event_pages.events_page, outbox.find)
+    def open_letter(db: Db, command_id: str) -> dict[str, Any] | None:
+        page = letter_pages.letters_page(db, LetterFilter(status=OPEN, message_id=command_id), 1, None)
+        return next(iter(page["dead_letters"]), None)
+
+    return ReadModels(list_threads, detail, queue, find, stats, event_pages.events_page, outbox.find, open_letter)

@@ -37,7 +37,7 @@ def load(path: Path | None, env: Mapping[str, str], flags: Mapping[str, object])
     `flags` maps paths of settings (`forum.redis.url`) to values; None means not given. Raises PolicyError with all
     faults at once: `fields` is {path: [texts]}.
     """
-    file = path if path is not None else DEFAULT_PATH if DEFAULT_PATH.exists() else None
+    file = path if path is not None else _default_file()
     raw = {} if file is None else read_file(file)
     warnings = [] if file is None else [f"policy file {file}: {text}" for text in modernise(raw)]
     sources = {setting: _source(raw, setting) for setting, _ in leaves(Policy)}
@@ -48,6 +48,17 @@ def load(path: Path | None, env: Mapping[str, str], flags: Mapping[str, object])
     if not isinstance(result, Policy):
         raise _error(result, file, overrides)
     return Loaded(result, (*warnings, *strangers(env)), sources, file)
+
+
+def _default_file() -> Path | None:
+    """`.metawsm/policy.json` if it is there. Raises PolicyError when that cannot be seen."""
+    try:
+        return DEFAULT_PATH if DEFAULT_PATH.exists() else None
+    except OSError as error:
+        raise PolicyError(
+            f"policy file {DEFAULT_PATH} cannot be read: {error.strerror};"
+            " run as the owner of its folder, or mend the folder's mode"
+        ) from None
 
 
 def _source(raw: dict[str, Any], setting: str) -> str:

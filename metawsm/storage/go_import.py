@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,17 +17,20 @@ from typing import Any
 import apsw
 
 from metawsm.bus.ports import Db
-from metawsm.domain.errors import Refused
+from metawsm.domain.errors import MetawsmError, NotFound, Refused
 from metawsm.storage import go_files, go_report
+from metawsm.storage.backup_files import file_errors
 from metawsm.storage.connection import open_writer
 from metawsm.storage.errors import translated
 from metawsm.storage.examine import examine
 from metawsm.storage.go_build import Build, Plan, Progress, now, plan_of
 from metawsm.storage.identity import APPLICATION_ID, application_id
+from metawsm.storage.inspection import Examiner
 from metawsm.storage.lock import Holder, acquire
 
 SHOWN = 5  # notes of each kind in the summary; the report file has all
 _SAVED = "SELECT value FROM metawsm_meta WHERE name = 'import'"
+_IS_OURS = f"SELECT application_id = {APPLICATION_ID} FROM pragma_application_id"
 _SAVE = "INSERT INTO metawsm_meta VALUES ('import', ?) ON CONFLICT DO UPDATE SET value = excluded.value"
 
 
@@ -34,22 +38,51 @@ def take_over(source: Path, database: Path, *, dry_run: bool, progress: Progress
     """Import `source` so that `database`, which may be the same file, becomes ours; return the summary.
 
     A `dry_run` builds in a temporary folder beside the database and changes nothing. An import that was finished before
-    is not done again: its summary comes with `already`. Raises Refused when there is nothing to import, a daemon uses
-    the database or the counts do not agree, Unavailable when files cannot be used.
+    is not done again: its summary comes with `already`. Raises NotFound without a file, Refused when there is nothing
+    to import, a daemon uses the database or the counts do not agree, Unavailable when files cannot be used.
     """
     source, database = source.resolve(), database.resolve()
-    if not source.is_file():
-        raise Refused(f"there is no database {source}; name the Go program's with --from or --db")
-    lock = acquire(database, Holder(os.getpid(), "import", now()))
-    try:
+    _check_source(source, database)
+    with _working_folder(database, dry_run) as folder:
         if (done := finished(database)) is not None and done["source"] == str(source):
             return {**done, "already": True}
         _check_target(source, database)
         with go_files.held(source) as theirs:
-            go_files.check_room(source, database.parent)
+            go_files.check_room(source, folder)
             if dry_run:
-                return _rehearsed(theirs, source, database, progress)
+                return _rehearsed(theirs, source, database, folder, progress)
             return _taken_over(theirs, source, database, progress)
+
+
+def _check_source(source: Path, database: Path) -> None:
+    """What can be said before a lock is taken, which makes files, or is held by the daemon of that very database."""
+    if source.is_dir():
+        raise Refused(f"{source} is a folder; name the Go program's database in it with --from or --db")
+    if not source.is_file():
+        raise NotFound(f"there is no database {source}; name the Go program's with --from or --db")
+    try:
+        with Examiner(source) as look:
+            ours = look.read(lambda db: _is_ours(db, even_imported=source != database), 2.0)
+    except MetawsmError:  # the import meets it again, and says what it is
+        return
+    if ours:
+        raise Refused(f"database {source} is one of metawsm's own; there is nothing to import")
+
+
+def _is_ours(db: Db, *, even_imported: bool) -> bool:
+    ((ours,),) = db.execute(_IS_OURS)
+    return bool(ours) and (even_imported or not list(db.execute(_SAVED)))
+
+
+@contextmanager
+def _working_folder(database: Path, dry_run: bool) -> Iterator[Path]:
+    """The folder of the database under its lock; for a rehearsal where there is no such folder, the next above it."""
+    if dry_run and not database.parent.is_dir():
+        yield next(folder for folder in database.parents if folder.is_dir())
+        return
+    lock = acquire(database, Holder(os.getpid(), "import", now()))
+    try:
+        yield database.parent
     finally:
         lock.release()
 
@@ -150,11 +183,13 @@ def _seal(db: apsw.Connection, told: Mapping[str, Any]) -> None:
     db.execute("COMMIT")
 
 
-def _rehearsed(theirs: apsw.Connection, source: Path, database: Path, progress: Progress) -> dict[str, Any]:
-    with TemporaryDirectory(prefix=".import-", dir=database.parent) as folder:
-        copy = Path(folder, "theirs.db")
+def _rehearsed(
+    theirs: apsw.Connection, source: Path, database: Path, folder: Path, progress: Progress
+) -> dict[str, Any]:
+    with file_errors(folder), TemporaryDirectory(prefix=".import-", dir=folder) as room:
+        copy = Path(room, "theirs.db")
         plan = Plan(str(source), go_files.copy(theirs, copy), now())
-        build = Build(Path(folder, "ours.db"), copy, plan)
+        build = Build(Path(room, "ours.db"), copy, plan)
         try:
             build.run(progress)
             told = go_report.summary(build.db, _members(plan, database, None, None))

@@ -31,11 +31,30 @@ entries (`forum.redis.retention_hours`, `forum.redis.max_entries`); what is olde
 
 ## Sending commands
 
-A command is `{"envelope": {...}, "payload": <the REST body>}` on its topic, with `event_type` as in the table below.
+A command is `{"envelope": {...}, "payload": <the REST body>}` on its topic. By hand, to ask a question and see what
+became of it:
+
+```bash
+redis-cli XADD forum.commands.open_thread '*' _watermill_message_uuid my-command-1 payload \\
+  '{"envelope": {"event_type": "forum.commands.open_thread", "actor_type": "agent", "actor_name": "bob"},
+    "payload": {"ticket": "MET-1", "title": "Which schema?", "body": "v1 or v2?"}}'
+metawsm.pyz forum command --command-id my-command-1
+```
+
+Of the envelope `event_type` (as in the table above) and `actor_type` are required. `event_id`, `actor_name`,
+`thread_id`, `correlation_id` and `causation_id` are taken over, `event_version` is 1 if it is there, and the rest is
+not read. What is required in the payload is what [rest.md](rest.md) requires in the body; a thread that is written to
+is named by `thread_id` in either. The ticket is the payload's where a thread or signal begins, and else that of the
+thread; one in the envelope counts for nothing.
+
 Its identity is the envelope's `event_id`, else the entry's uuid, else `<topic>/<entry id>`; a second command of the
 same identity and payload is done once, one with another payload is a dead letter. Leave the metadata's `origin` out.
-`actor_type` is agent; human and operator need `forum.redis.trusted_publishers`. The outcome is at `GET
-/api/v1/forum/commands/<identity>`. What cannot be read becomes a dead letter, and the daemon goes on.
+`actor_type` is agent; human and operator need `forum.redis.trusted_publishers`.
+
+Where a refusal shows: a command that was read and refused (no such thread, a state that does not allow it, an actor
+that is not trusted) is `rejected`, with the reason, at `GET /api/v1/forum/commands/<identity>` (`metawsm.pyz forum
+command`). What cannot be read, or lacks something required, is no command and becomes a dead letter: `metawsm.pyz
+forum dead-letters list` names the fault. In either case the entry is acknowledged and the daemon goes on.
 """
 
 

@@ -46,7 +46,7 @@ def test_the_page_as_a_script(desk: Desk) -> None:
                 desk.open(block)
             elif block.how == "run":
                 shown.append(terminal.run(block.text)[1])
-    policy, checks, asking, signals, answered, health, redis, database, everything = shown
+    policy, checks, asking, signals, answered, health, redis, database, everything, backup = shown
     assert policy.startswith(".metawsm/policy.json")
     assert [fact["status"] for fact in _values(checks)[:1]] == ["ok"]
     assert _values(checks)[1] == {"stats": [], "sla": {"waiting_count": 0, "breached_count": 0}}
@@ -58,6 +58,7 @@ def test_the_page_as_a_script(desk: Desk) -> None:
     _check_database(database)
     assert [line.split()[2] for line in everything.splitlines()[:10]] == EVENTS_OF_THE_PAGE
     assert everything.endswith("rebuilt from 10 events\n")
+    _check_backup(backup)
     _check_streams(desk)
 
 
@@ -99,6 +100,16 @@ def _check_database(text: str) -> None:
     assert lines[0] == "done|16"
     assert [line.split("|")[1] for line in reversed(lines[1:11])] == EVENTS_OF_THE_PAGE
     assert sorted(lines[11:]) == ["agent_inbox|10", "search|10", "thread_stats|10", "thread_views|10"]
+
+
+def _check_backup(text: str) -> None:
+    """The backup that was made, with all ten events, is the one that is listed and the one that is found whole."""
+    made = re.search(r"^2 threads, 7 posts, 10 events; .*\nin (\S+)$", text, re.MULTILINE)
+    row = re.search(r"^(metawsm-\S+-e1-s10-\w+\.db) .* backup ", text, re.MULTILINE)
+    assert made is not None
+    assert row is not None
+    assert f"\n{made[1]}/{row[1]} is whole\n" in text
+    assert "\nevents             10\n" in text
 
 
 def _check_streams(desk: Desk) -> None:

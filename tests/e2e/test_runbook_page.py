@@ -75,6 +75,15 @@ def test_connection_refused(desk: Desk) -> None:
     assert type_in(desk, "refused-mended") == (0, "no thread matches\n")
 
 
+def test_the_bundled_redis_is_reached(desk: Desk) -> None:
+    """The socket that `debug` tells of leads to the daemon's own Redis."""
+    desk.beginning += "export METAWSM_FORUM_REDIS_URL=embedded://\n"
+    desk.start("daemon")
+    status, told = type_in(desk, "bundled")
+    assert status == 0
+    assert "metawsm-forum.projections" in told.splitlines()
+
+
 def test_redis_url_is_empty(desk: Desk) -> None:
     """An empty url leaves the daemon up and degraded; what it kept is done after a start with a Redis."""
     named = desk.beginning

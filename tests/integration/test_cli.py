@@ -109,7 +109,7 @@ def test_a_token_that_was_found_stays_on_this_machine(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "target", "body"),
     [
-        (["answer", "--thread-id", "a/b", "--body", "x"], "threads/a%2Fb/answer",
+        (["answer", "--thread-id", "a?b", "--body", "x"], "threads/a%3Fb/answer",
          {"body": "x", "actor_type": "operator"}),
         (["post", "--thread-id", "f", "--body", "x"], "threads/f/posts", {"body": "x", "actor_type": "operator"}),
         (["assign", "--thread-id", "f", "--assignee", "", "--note", "n"], "threads/f/assign",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -89,6 +90,37 @@ def test_replay_after_the_mend_applies_once(faulty: Daemon, tmp_path: Path) -> N
     assert faulty.request("GET", "/health").body["status"] == "ok"
     with database(faulty.database) as db:
         eventually(lambda: not check_database(db))  # type: ignore[func-returns-value] # it raises
+
+
+def test_a_command_tells_its_letter(faulty: Daemon, redis_client: Any) -> None:
+    """Who asks for a command that is in the dead letters learns where to look: failed in its handler, or never one."""
+    failed = broken(faulty, Path("/nonexistent/mended")).error["correlation_id"]
+    letter = only(faulty)["id"]
+    told = faulty.request("GET", f"/forum/commands/{failed}").body["command"]["error"]["message"]
+    assert told.endswith(f"; it is dead letter {letter}, handler_failed")
+    publish(redis_client, "open_thread", {"ticket": "MET-1", "odd": 1}, "wrong")
+    letter = only(faulty, 2)
+    assert letter["error"].startswith("invalid values: ") and not set(letter["error"]) & set("{}[]'")
+    assert "title is required" in letter["error"]
+    answer = faulty.request("GET", "/forum/commands/wrong")
+    named = f"there is no command wrong; it is dead letter {letter['id']}, invalid_fields"
+    assert (answer.status, answer.error["message"]) == (404, named)
+
+
+def test_each_letter_is_told_in_the_log(faulty: Daemon, redis_client: Any) -> None:
+    """One safe line, and one line a second at most, which says how many."""
+    assert broken(faulty, Path("/nonexistent/mended")).status == 500
+    eventually(lambda: " 1 new dead letters, forum.commands.break_thread/" in faulty.log.read_text())
+    assert "the last, handler_failed: " in faulty.log.read_text()
+    for number in range(20):
+        publish(redis_client, "open_thread", OPEN, f"far-{number}", {"origin": "db-\x1b[31mfar\nout/1"})
+    told = r"WARNING metawsm.commands: (\d+) new dead letters, \S+ the last, foreign: .*far out"
+
+    def lines() -> list[str]:
+        return re.findall(told, faulty.log.read_text())
+
+    eventually(lambda: sum(map(int, lines())) == 20)
+    assert len(lines()) <= 3 and "\x1b" not in faulty.log.read_text()
 
 
 def test_a_second_replay_does_nothing(faulty: Daemon, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import socket
 import sqlite3
@@ -36,6 +37,22 @@ def test_rows_that_are_stuck(start_daemon: Callable[..., Daemon], redis_server: 
         "redis.ping": "FAIL",
         "daemon.health": "FAIL",
     }
+
+
+def test_a_redis_that_is_away(tmp_path: Path, free_port: int) -> None:
+    """The hint names where the url comes from, and the way back to the bundled server where leaving it out is one."""
+    url = f"redis://127.0.0.1:{free_port}/0"
+    named = "start it, or correct url, port and database number in "
+    instead = ", or unset it to use the bundled server"
+    policy = tmp_path / "policy.json"
+    policy.write_text(json.dumps({"version": 2, "forum": {"redis": {"url": url}}}))
+    hints = [
+        ask(tmp_path, METAWSM_FORUM_REDIS_URL=url).checks["redis.ping"]["hint"],
+        ask(tmp_path, "--policy", "policy.json").checks["redis.ping"]["hint"],
+        ask(tmp_path, "--redis", url).checks["redis.ping"]["hint"],
+    ]
+    sources = (f"METAWSM_FORUM_REDIS_URL{instead}", f"forum.redis.url{instead}", "--redis")
+    assert hints == [f"{named}{source}; nothing is lost meanwhile" for source in sources]
 
 
 def test_a_redis_that_throws_away(tmp_path: Path, start_broker_with: Callable[..., ServerHandle]) -> None:

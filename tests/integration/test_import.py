@@ -218,8 +218,18 @@ def test_the_page_for_people_ends_with_what_to_do(tmp_path: Path, there: dict[st
 def test_without_a_database_there_is_nothing_to_import(tmp_path: Path) -> None:
     """It is told, and no folder is made."""
     refused = shell(["import"], cwd=tmp_path)
-    assert (refused.returncode, "there is no database" in refused.stderr) == (1, True), refused.stderr
+    assert (refused.returncode, "there is no database" in refused.stderr) == (3, True), refused.stderr
+    folder = shell(["import", "--from", "."], cwd=tmp_path)
+    assert (folder.returncode, "is a folder" in folder.stderr) == (1, True), folder.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_dry_run_makes_no_folder(tmp_path: Path) -> None:
+    """Where the new database is to be is not made by a rehearsal."""
+    small(tmp_path / "theirs.db").close()
+    told = imported(tmp_path, "--from", "theirs.db", "--dry-run")
+    assert (told["dry_run"], told["database"]) == (True, str(place(tmp_path)))
+    assert [path.name for path in tmp_path.iterdir()] == ["theirs.db"]
 
 
 def test_only_their_databases_are_imported(tmp_path: Path) -> None:

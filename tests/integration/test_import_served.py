@@ -49,6 +49,14 @@ def served(tmp_path: Path, server: ServerHandle) -> Iterator[Served]:
     served.daemon.end()
 
 
+def test_the_database_of_a_running_daemon_is_known_as_ours(daemon: Daemon, tmp_path: Path) -> None:
+    """It is not called busy, which would make somebody stop the daemon for nothing; nothing is made beside it."""
+    for words in (["--from", str(daemon.database)], ["--db", str(daemon.database)]):
+        refused = shell(["import", *words], cwd=tmp_path)
+        assert (refused.returncode, "one of metawsm's own" in refused.stderr) == (1, True), refused.stderr
+    assert daemon.request("GET", "/forum/threads").status == 200
+
+
 def test_the_daemon_refuses_their_database(tmp_path: Path) -> None:
     """It names the command that takes it over, and changes nothing in it."""
     small(place(tmp_path)).close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ from metawsm.domain.errors import PolicyError, Refused, Unavailable
 from metawsm.domain.events import ALL as FACTS
 from metawsm.messages.topics import Topics
 from metawsm.policy import Policy
+from metawsm.policy.overrides import variable
 from metawsm.storage.inspection import Examiner
 from metawsm.streams.bundled import BundledServer, find_binary
 from metawsm.streams.choice import DEFAULT_URL, NOEVICTION, Kind, choose
@@ -36,8 +38,7 @@ def broker(case: Case) -> Iterator[Finding]:
     try:
         seen = examine(url)
     except (Unavailable, PolicyError) as error:
-        hint = "start it, or correct url, port and database number of forum.redis.url; nothing is lost meanwhile"
-        yield fail("redis.ping", error.message, hint)
+        yield fail("redis.ping", error.message, _how_to_reach(case))
         return
     yield _ping(seen)
     yield _version(seen)
@@ -66,6 +67,17 @@ def _chosen(case: Case) -> tuple[Finding, str]:
     return _bundled(case, choice.reason)
 
 
+def _how_to_reach(case: Case) -> str:
+    """What to do about a server that does not answer. A url that is named keeps the bundled server from being used."""
+    source = variable("forum.redis.url")
+    if case.named_redis:
+        source = "--redis"
+    elif not case.env.get(source):
+        source = "forum.redis.url"
+    unset = "" if source == "--redis" else ", or unset it to use the bundled server"
+    return f"start it, or correct url, port and database number in {source}{unset}; nothing is lost meanwhile"
+
+
 def _bundled(case: Case, reason: str) -> tuple[Finding, str]:
     try:
         find_binary()
@@ -84,7 +96,7 @@ def _bundled(case: Case, reason: str) -> tuple[Finding, str]:
 
 def _database_id(path: Path) -> str | None:
     """The id of the database, None where there is none to read."""
-    if not path.is_file():
+    if not os.path.isfile(path):
         return None
     try:
         with Examiner(path) as examiner:

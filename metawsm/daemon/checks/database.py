@@ -26,15 +26,18 @@ DEEPER = "metawsm.pyz doctor --deep takes the time it needs"
 
 def database(case: Case) -> Iterator[Finding]:
     """Everything that the file tells, daemon or not."""
-    if not case.database.is_file():
-        yield ok("database.schema", "there is no database yet")
-        return
     try:
+        if not case.database.is_file():
+            yield ok("database.schema", "there is no database yet")
+            return
         with Examiner(case.database) as examiner:
             yield from _examined(case, examiner)
     except Unavailable as error:
         hint = "start the daemon once, or restore a backup if it cannot read it either"
         yield fail("database.readable", error.message, hint)
+    except OSError as error:
+        shown = f"{case.database} cannot be looked at: {error.strerror}"
+        yield fail("database.readable", shown, "run as the user who runs the daemon, or mend the mode of the folder")
 
 
 def _examined(case: Case, examiner: Examiner) -> Iterator[Finding]:

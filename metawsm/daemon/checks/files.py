@@ -7,13 +7,14 @@ import re
 import resource
 import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from metawsm.daemon.checks.finding import Case, Finding, fail, ok, warn
 from metawsm.domain.errors import Unavailable
 from metawsm.storage.inspection import is_held
 
+MAY_NOT = "run as the user who runs the daemon, or mend the mode of the folder"
 LITTLE, TOO_LITTLE = 1 << 30, 100 << 20  # bytes free
 LOG_BYTES = 64 << 20  # that the write-ahead log may need
 # fmt: off
@@ -28,12 +29,20 @@ MOUNTS = Path("/proc/self/mountinfo")
 
 def files(case: Case) -> Iterator[Finding]:
     """The folder and what is in it."""
-    yield _folder(case.folder)
-    yield _token(case.folder / "token", case.served)
-    yield _database(case.database)
+    yield _looked("files.folder", lambda: _folder(case.folder))
+    yield _looked("files.token", lambda: _token(case.folder / "token", case.served))
+    yield _looked("files.database", lambda: _database(case.database))
     yield from _space(case.database)
     yield _file_system(case.folder)
     yield _lock(case)
+
+
+def _looked(name: str, look: Callable[[], Finding]) -> Finding:
+    """What a look finds, or that this user may not look: the others are worth telling all the same."""
+    try:
+        return look()
+    except OSError as error:
+        return fail(name, f"{error.filename} cannot be looked at: {error.strerror}", MAY_NOT)
 
 
 def _folder(folder: Path) -> Finding:
@@ -55,20 +64,33 @@ def _folder(folder: Path) -> Finding:
 
 def _token(path: Path, held: bool) -> Finding:
     try:
-        mode = stat.S_IMODE(path.stat().st_mode)
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            shown = f"{path} is a folder" if path.is_dir() else f"{path} is not a regular file"
+            return fail("files.token", shown, "remove it; the next start makes a new token")
         lines = path.read_text(encoding="utf-8", errors="replace").split()
     except FileNotFoundError:
         if held:
             return warn("files.token", f"{path} is not there", "restart the daemon to get a new token")
         return ok("files.token", f"{path} is made at the first start")
     except OSError as error:
-        return fail("files.token", f"{path} cannot be read: {error.strerror}", "run as the user who runs the daemon")
+        return fail("files.token", f"{path} cannot be read: {error.strerror}", _readable(path))
+    mode = stat.S_IMODE(status.st_mode)
     if mode & 0o077:
         hint = f"chmod 600 {path}; the daemon does not start before"
         return fail("files.token", f"{path} can be read by others (mode {mode:o})", hint)
     if len(lines) != 1:
         return fail("files.token", f"{path} does not hold one line", "delete it; the next start makes a new one")
     return ok("files.token", f"{path} (mode {mode:o})")
+
+
+def _readable(path: Path) -> str:
+    """What makes a file readable for this user: its mode if it is theirs, else its owner."""
+    try:
+        mine = path.stat().st_uid == os.geteuid()
+    except OSError:
+        return MAY_NOT
+    return f"chmod 600 {path}" if mine else "run as the user who runs the daemon"
 
 
 def _database(database: Path) -> Finding:
@@ -92,7 +114,7 @@ def _database(database: Path) -> Finding:
 
 
 def _space(database: Path) -> Iterator[Finding]:
-    folder = next(path for path in database.resolve().parents if path.exists())
+    folder = next(path for path in database.resolve().parents if os.path.exists(path))
     free = shutil.disk_usage(folder).free
     shown = f"{_size(free)} free at {folder}"
     if free < TOO_LITTLE:
@@ -108,7 +130,7 @@ def _space(database: Path) -> Iterator[Finding]:
 
 
 def _length(path: Path) -> int:
-    return path.stat().st_size if path.is_file() else 0
+    return os.path.getsize(path) if os.path.isfile(path) else 0
 
 
 def _size(count: float) -> str:

@@ -15,9 +15,14 @@ def settings(path: Path | None, env: Mapping[str, str], redis: str | None) -> tu
     try:
         loaded = load(path, env, {"forum.redis.url": redis})
     except PolicyError as error:
-        hint = "mend the key that is named; docs/reference/policy.md explains each, `policy-init` writes the defaults"
-        return Policy(), [fail("policy.valid", error.message, hint)]
+        return Policy(), [fail("policy.valid", error.message, _hint(error))]
     return loaded.policy, [_valid(loaded), *_warnings(loaded)]
+
+
+def _hint(error: PolicyError) -> str:
+    if "cannot be read" in error.message:
+        return "correct its name, its mode or that of its folder; the defaults are looked at below"
+    return "mend the key that is named; docs/reference/policy.md explains each, `policy-init` writes the defaults"
 
 
 def _valid(loaded: Loaded) -> Finding:
