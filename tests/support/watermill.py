@@ -39,9 +39,19 @@ def letters(daemon: Daemon) -> list[tuple[str, str]]:
 
 
 def threads(daemon: Daemon) -> list[dict[str, Any]]:
-    """The threads, 500 at most."""
+    """The threads, 500 at most, once the read models hold every event: an outcome may be told a little earlier."""
+    eventually(lambda: _is_caught_up(daemon))
     found: list[dict[str, Any]] = daemon.request("GET", "/forum/threads?limit=500").body["threads"]
     return found
+
+
+def _is_caught_up(daemon: Daemon) -> bool:
+    head, applied = (
+        "(SELECT coalesce(max(sequence), 0) FROM forum_events)",
+        "(SELECT min(sequence) FROM projection_cursors)",
+    )
+    with database(daemon.database) as db:
+        return bool(list(db.execute(f"SELECT {head} = {applied}"))[0][0])
 
 
 def outcome(daemon: Daemon, command: str) -> dict[str, Any]:
