@@ -51,7 +51,7 @@ def _is_caught_up(daemon: Daemon) -> bool:
         "(SELECT min(sequence) FROM projection_cursors)",
     )
     with database(daemon.database) as db:
-        return bool(list(db.execute(f"SELECT {head} = {applied}"))[0][0])
+        return bool(next(iter(db.execute(f"SELECT {head} = {applied}")))[0])
 
 
 def outcome(daemon: Daemon, command: str) -> dict[str, Any]:
