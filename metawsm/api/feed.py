@@ -203,13 +203,13 @@ class Feed:
                 beat_at = time.monotonic() + HEARTBEAT
 
     def _paced(self, events: Sequence[Any]) -> None:
-        """Send, and leave others as much time as a long round took: what comes meanwhile is one frame, not many."""
+        """Send, and leave others half the time a long round took: what comes meanwhile is one frame, not many."""
         begun = time.monotonic()
         self._broadcast(events)
         gevent.sleep(0)  # the sockets write in the loop's next round
         spent = time.monotonic() - begun
         if spent > LONG_ROUND:
-            gevent.sleep(spent)
+            gevent.sleep(spent / 2)
 
     def _gathered(self) -> Sequence[Any]:
         """What has come while the batch before was sent, as one frame: who falls behind has less to do."""

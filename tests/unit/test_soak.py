@@ -146,7 +146,7 @@ def test_a_run_is_told_by_files_and_rooms(tmp_path: Path) -> None:
     """Failed and skipped tests are counted where they are; a class's tests belong to its file."""
     xml = tmp_path / "run.xml"
     xml.write_text(
-        '<testsuites><testsuite><testcase classname="tests.faults.test_a.TestX" name="t" time="1.5"/>'
+        '<testsuites><testsuite time="120"><testcase classname="tests.faults.test_a.TestX" name="t" time="1.5"/>'
         '<testcase classname="tests.faults.test_a" name="u" time="1"><failure/></testcase>'
         '<testcase classname="tests.unit.test_b" name="v" time="0.1"><skipped/></testcase></testsuite></testsuites>'
     )
@@ -154,4 +154,4 @@ def test_a_run_is_told_by_files_and_rooms(tmp_path: Path) -> None:
     assert run["groups"]["tests/faults/test_a.py"] == {"passed": 1, "failed": 1, "skipped": 0, "seconds": 2.5}
     assert run["groups"]["tests/unit"]["skipped"] == 1
     page = reliability_page.page_part([run])
-    assert "**red**" in page and "| `tests/unit` | 0 | 0 | 1 | 0 |" in page
+    assert "| 3 | 1 | 1 | 1 | 2.0 | **red** |" in page and "| `tests/unit` | 0 | 0 | 1 | 0 |" in page
