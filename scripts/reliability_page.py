@@ -36,7 +36,7 @@ def read_run(report: Path) -> Run:
     at = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
     # Tests run side by side: their times add up to more than the run took.
     minutes = sum(float(suite.get("time", 0)) for suite in root.iter("testsuite")) / 60
-    return {"at": at, "minutes": minutes, "machine": hardware(), "groups": {name: groups[name] for name in sorted(groups)}}
+    return {"at": at, "minutes": minutes, "machine": hardware(), "groups": dict(sorted(groups.items()))}
 
 
 STATES = ("passed", "failed", "skipped")
