@@ -17,6 +17,7 @@ from metawsm.storage.lock import Holder, acquire
 from metawsm.storage.restore import awaits_feed, continue_above, restore
 from metawsm.storage.schema_steps import STEPS
 from tests.support.backup_lab import backup_of, change, fill, rows, small_files
+from tests.support.services import missing
 from tests.support.shell import shell
 
 TOPS = "SELECT name, seq FROM sqlite_sequence ORDER BY name"
@@ -243,7 +244,7 @@ def test_the_folder_may_be_on_another_disk(database: Path, backup: Path) -> None
     """Where no link is possible, the replaced database is copied."""
     memory = Path("/dev/shm")
     if not memory.is_dir() or memory.stat().st_dev == database.stat().st_dev:
-        pytest.skip("needs a second file system at /dev/shm")
+        missing("needs a second file system at /dev/shm")
     far = memory / f"metawsm-test-{time.time_ns()}"
     try:
         done = restore(backup, database, far)
