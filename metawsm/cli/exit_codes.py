@@ -27,6 +27,7 @@ BY_CODE = {
     "conflict": ExitCode.CONFLICT,
     "already_exists": ExitCode.CONFLICT,
     "illegal_transition": ExitCode.CONFLICT,
+    "close_blocked": ExitCode.CONFLICT,
     "thread_closed": ExitCode.CONFLICT,
     "stale_sequence": ExitCode.CONFLICT,
     "not_allowed": ExitCode.NOT_ALLOWED,

@@ -1,4 +1,4 @@
-"""The facts of the forum: one frozen class per event type and version. Source: contract, section 2."""
+"""Every fact: one frozen class per event type and version; those of runs are in `run_events`. Contract, section 2."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from attrs import frozen
 
 from metawsm.domain.envelope import Envelope
 from metawsm.domain.ids import post_id
+from metawsm.domain.run_events import RUN_FACTS, RunFact
 
 
 @frozen
@@ -90,7 +91,7 @@ class ThreadClosed:
     reason: str | None = None
 
 
-Fact = ThreadOpened | PostAdded | ControlSignal | Assigned | StateChanged | PriorityChanged | ThreadClosed
+Fact = ThreadOpened | PostAdded | ControlSignal | Assigned | StateChanged | PriorityChanged | ThreadClosed | RunFact
 ALL: tuple[type[Fact], ...] = (
     ThreadOpened,
     PostAdded,
@@ -99,6 +100,7 @@ ALL: tuple[type[Fact], ...] = (
     StateChanged,
     PriorityChanged,
     ThreadClosed,
+    *RUN_FACTS,
 )
 POSTS = (PostAdded, ControlSignal)
 

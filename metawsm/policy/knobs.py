@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from attrs import Attribute, field
 
-from metawsm.domain.names import name_fault
+from metawsm.domain.names import branch_fault, name_fault
 
 Check = Callable[[Any], str | None]
 """Looks at a value of the right type; returns what is wrong with it, or None."""
@@ -66,8 +66,7 @@ def filled(value: str) -> str | None:
 
 def git_ref(value: str) -> str | None:
     """A branch that git takes (the rules of git-check-ref-format that matter for one name)."""
-    bad = re.search(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|//|^[-/.]|[/.]$|\.lock$", value)
-    return f"is not a branch name git accepts: {value!r}" if bad or not value else None
+    return branch_fault(value)
 
 
 def redis_url(value: str | None) -> str | None:

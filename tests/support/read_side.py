@@ -28,6 +28,7 @@ from metawsm.storage.forum_store import ForumStore
 from metawsm.storage.reads import save_seen
 from metawsm.storage.rebuild import make_projector, prepare
 from metawsm.storage.schema import FIRST
+from tests.support.run_settings import SETTINGS
 
 MINUTES = 30
 START = datetime(2026, 11, 1, 8, 0, tzinfo=UTC)
@@ -120,7 +121,7 @@ class Forum:
 
     def _work(self, actor: str, name: str | None, about: dict[str, Any]) -> Work:
         self.later(seconds=1)
-        tools = Tools(lambda: self.now, new_id, MINUTES)
+        tools = Tools(lambda: self.now, new_id, MINUTES, SETTINGS)
         command_id = new_id("fcmd")
         command = Envelope(command_id, "forum.commands.test", 1, self.now, actor_type=actor, actor_name=name,
                            correlation_id=command_id, **about)  # fmt: skip
