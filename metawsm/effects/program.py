@@ -40,7 +40,7 @@ LONGEST_PAUSE = 0.02
 PACKAGES = {
     "git": "install git (Debian: apt install git)",
     "tmux": "install tmux 3.2 or newer (Debian: apt install tmux)",
-    "wsm": "install it, or set workspace.tool to git in the policy",
+    "wsm": "install it, or set workspace.tool to builtin in the policy",
     "docmgr": "install it, or set docs.tool to builtin in the policy",
 }
 """What helps when a program is missing."""
