@@ -264,6 +264,10 @@ class Launcher(Protocol):
         """How the program that was prepared in `folder` ended, as far as is known."""
         ...
 
+    def forget(self, folder: Path) -> None:
+        """Remove a folder with everything in it; a missing one is fine."""
+        ...
+
     def search_path(self) -> str:
         """The value of PATH in a pane: `metawsm` is found first."""
         ...
