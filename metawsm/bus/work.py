@@ -43,11 +43,15 @@ class Store(Protocol):
         ...
 
     def save_trace(self, db: Db, event: Event) -> None:
-        """Write the rows that people read by hand: posts, transitions, assignments."""
+        """Write the rows that people read by hand: posts, transitions, assignments, receipts."""
         ...
 
     def save_thread(self, db: Db, before: Thread | None, thread: Thread) -> None:
         """Insert or update the thread's row."""
+        ...
+
+    def unread_answers(self, db: Db, thread_id: str, agent: str, first: int, last: int, limit: int) -> list[str]:
+        """Post ids of the answers in [first, last] that an agent has not read, the oldest first."""
         ...
 
     def save_seen(self, db: Db, viewer: tuple[str, str], thread: Thread, sequence: int, now: str) -> None:
@@ -103,15 +107,18 @@ class Work:
         """The thread as the answer shows it."""
         return view(thread, self.tools.escalation_minutes)
 
-    def record(self, before: Thread | None, facts: Sequence[Fact], **head: str | None) -> Thread:
+    def record(
+        self, before: Thread | None, facts: Sequence[Fact], by: Actor | None = None, **head: str | None
+    ) -> Thread:
         """Make the facts durable in this transaction and return the thread after them.
 
-        `head` overrides members of the events' envelope (thread_id, ticket, run_id, agent_name); by default those of
-        the thread. Without facts nothing is written.
+        `by` is who the events say has acted; default: who sent the command. `head` overrides members of the events'
+        envelope (thread_id, ticket, run_id, agent_name); by default those of the thread. Without facts nothing is
+        written.
         """
         thread = before
         for fact in facts:
-            event = self._append(thread, fact, head)
+            event = self._append(thread, fact, by or self.actor, head)
             thread = evolve(thread, event)
             self.store.save_trace(self.db, event)
         if thread is None:
@@ -120,20 +127,24 @@ class Work:
             self.store.save_thread(self.db, before, thread)
         return thread
 
+    def unread_answers(self, thread: Thread, agent: str, first: int, last: int, limit: int) -> list[str]:
+        """Post ids of the thread's answers in [first, last] that an agent has not read, the oldest first."""
+        return self.store.unread_answers(self.db, thread.thread_id, agent, first, last, limit)
+
     def see(self, viewer: tuple[str, str], thread: Thread, sequence: int) -> None:
         """Remember up to where a viewer has seen the thread."""
         self.dirty = True
         self.store.save_seen(self.db, viewer, thread, sequence, self.now)
 
-    def _append(self, thread: Thread | None, fact: Fact, head: dict[str, str | None]) -> Event:
+    def _append(self, thread: Thread | None, fact: Fact, by: Actor, head: dict[str, str | None]) -> Event:
         self.dirty = True
-        envelope = self._envelope(thread, fact, head)
+        envelope = self._envelope(thread, fact, by, head)
         fact = with_post_id(fact, envelope.event_id)
         row = self.store.append_event(self.db, envelope, fact)
         self.queued.append(row)
         return Event(row.sequence or 0, envelope, fact)
 
-    def _envelope(self, thread: Thread | None, fact: Fact, head: dict[str, str | None]) -> Envelope:
+    def _envelope(self, thread: Thread | None, fact: Fact, by: Actor, head: dict[str, str | None]) -> Envelope:
         command = self.command
         about: Any = thread or command
         return Envelope(
@@ -142,12 +153,12 @@ class Work:
             event_version=fact.VERSION,
             occurred_at=self.now,
             ticket=head.get("ticket") or about.ticket,
-            actor_type=command.actor_type,
+            actor_type=by.type,
             correlation_id=command.correlation_id,
             thread_id=head.get("thread_id") or about.thread_id,
             run_id=head.get("run_id") or about.run_id,
             agent_name=head.get("agent_name") or about.agent_name,
-            actor_name=command.actor_name,
-            actor_known_by=command.actor_known_by,
+            actor_name=by.name,
+            actor_known_by=by.known_by,
             causation_id=command.event_id,
         )

@@ -11,6 +11,7 @@ from metawsm.commands import (
     close_thread,
     mark_seen,
     open_thread,
+    read_answers,
     set_priority,
     signal,
 )
@@ -24,5 +25,6 @@ ALL: tuple[CommandSpec, ...] = (
     set_priority.SPEC,
     close_thread.SPEC,
     mark_seen.SPEC,
+    read_answers.SPEC,
     signal.SPEC,
 )
