@@ -90,6 +90,12 @@ def line(event: Mapping[str, Any]) -> str:
     return f"{one_line(head)}  {cut(one_line(summary(event.get('payload') or {})), SUMMARY)}".rstrip()
 
 
+def receipt(payload: Mapping[str, Any]) -> str:
+    """What a receipt says: an answer was delivered, or read."""
+    how = payload.get("how")
+    return f"delivered to {payload['reader_name']} ({how})" if how else f"read by {payload['reader_name']}"
+
+
 def summary(payload: Mapping[str, Any]) -> str:
     """What an event says, in a few words."""
     signal = payload.get("signal")
@@ -100,6 +106,8 @@ def summary(payload: Mapping[str, Any]) -> str:
         return f"{payload.get('from_state')} -> {payload['to_state']}"
     if "to_priority" in payload:
         return f"{payload.get('from_priority')} -> {payload['to_priority']}"
+    if "reader_name" in payload:
+        return receipt(payload)
     for name in ("title", "body", "to_assignee_name", "reason", "error"):
         if payload.get(name):
             return str(payload[name])
