@@ -229,7 +229,7 @@ class Tmux(Protocol):
         ...
 
     def paste(self, session: str, text: str) -> bool:
-        """Hand over text as one (bracketed) paste, then Enter; False, and nothing done, while somebody scrolls the pane.
+        """Hand over text as one (bracketed) paste, then Enter; False, and nothing done, while somebody scrolls there.
 
         Control characters but newline and tab are left out.
         """
