@@ -282,6 +282,7 @@ def test_the_last_change_is_the_newest_commit_or_file(repo: Path) -> None:
     (repo / "new" / "deep" / "file").write_text("x")
     os.utime(repo / "new" / "deep" / "file", (committed + 70, committed + 70))
     assert GIT.last_change(repo) == committed + 70
+    assert GIT.look(repo) == (Changes(("README.md", "new/deep/file")), committed + 70)
 
 
 def test_a_repository_without_commits_has_no_change(tmp_path: Path) -> None:
