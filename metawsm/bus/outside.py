@@ -234,9 +234,9 @@ class Tmux(Protocol):
         ...
 
     def paste(self, session: str, text: str) -> bool:
-        """Hand over text as one (bracketed) paste, then Enter; control characters but newline and tab are left out.
+        """Hand over text as one (bracketed) paste, then Enter; False, and nothing done, while somebody scrolls there.
 
-        False, and nothing is pasted, when there is no such session or somebody scrolls back in it.
+        Control characters but newline and tab are left out.
         """
         ...
 
