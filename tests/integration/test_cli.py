@@ -382,11 +382,14 @@ def test_version_names_the_parts() -> None:
     assert json.loads(shell(["version", "--json"]).stdout)["version"]["python"].startswith("3.")
 
 
-@pytest.mark.parametrize("arguments", [["forum", "list"], ["forum", "watch", "--once"], ASK, ["version"]])
+READS = [["forum", "list"], ["forum", "watch", "--once"], ["status"], ["watch", "--run-id", "run-1"]]
+
+
+@pytest.mark.parametrize("arguments", [*READS, ASK, ["version"], ["close", "--run-id", "run-1"]])
 def test_client_verbs_load_nothing_of_the_server(arguments: list[str]) -> None:
     """No verb but serve brings in the server's libraries; the reading ones not even attrs."""
     heavy = ["gevent", "redis", "apsw", "bottle", "cattrs", "msgpack", "ssl", "http.client", "urllib.request"]
-    heavy += ["attr"] if arguments[1:2] in (["list"], ["watch"]) else []
+    heavy += ["attr"] if arguments in READS else []
     code = f"import sys; from metawsm.cli.main import run; run({arguments!r})"
     code += f"; print([name for name in {heavy} if name in sys.modules])"
     done = subprocess.run(
