@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
 from typing import Any
 
 from metawsm.cli.forum_watch import Told
@@ -11,7 +10,7 @@ from metawsm.cli.output import indented, note
 from metawsm.cli.run_gates import GATES_STEP
 from metawsm.cli.run_selector import path_of
 from metawsm.cli.session import Session
-from metawsm.cli.text import one_line
+from metawsm.cli.step_line import step_line
 from metawsm.client.errors import DaemonUnreachable
 from metawsm.client.feed import Feed
 
@@ -74,22 +73,3 @@ class Steps:
 
     def _mine(self, run: Row) -> list[Row]:
         return [step for step in run["steps"] if step["index"] in self._places]
-
-
-def step_line(step: Row) -> str:
-    """A step and where it stands, in one line."""
-    name, state, attempts = one_line(step["name"]), step["state"], step.get("attempts", 0)
-    if state == "running":
-        return f"{name} ..."
-    took = _seconds(step) if state == "done" else ""
-    tried = f" after {attempts} attempts" if attempts > 1 else ""
-    return f"{name}: {state}{tried}{took}{':' if state == 'failed' else ''}"
-
-
-def _seconds(step: Row) -> str:
-    """How long a step took, if it says so."""
-    try:
-        begun, ended = (datetime.fromisoformat(step[name]) for name in ("started_at", "ended_at"))
-    except KeyError:
-        return ""
-    return f" in {(ended - begun).total_seconds():.1f} s"

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from metawsm.cli.output import Column, age, key, table_lines
-from metawsm.cli.run_following import step_line
+from metawsm.cli.step_line import step_line
 from metawsm.cli.text import clean, cut, fold, one_line
 
 Row = Mapping[str, Any]
