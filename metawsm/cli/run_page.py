@@ -8,7 +8,7 @@ from typing import Any
 
 from metawsm.cli.output import Column, age, key, table_lines
 from metawsm.cli.step_line import step_line
-from metawsm.cli.text import clean, cut, fold, one_line
+from metawsm.cli.text import cut, fold, one_line
 
 Row = Mapping[str, Any]
 LABEL = 10
@@ -84,7 +84,7 @@ def _guidance(run: Row, columns: int | None) -> Iterator[str]:
 
 def _words(text: object, columns: int | None, most: int = ERROR_LINES) -> Iterator[str]:
     """Somebody's own words, in their lines, cut in width and number."""
-    lines = clean(text).rstrip("\n").split("\n")
+    lines = str(text).rstrip("\n").split("\n")
     yield from _block(lines[:most], columns, indent=6)
     if len(lines) > most:
         yield f"      ... ({len(lines) - most} more lines)"

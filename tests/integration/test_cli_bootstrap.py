@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import pty
-import select
 import subprocess
 
 from tests.support.run_plays import runs
@@ -53,14 +52,14 @@ def asked(typed: str, *arguments: str, **env: str) -> tuple[int, str]:
     )
     os.close(slave)
     os.write(master, typed.encode())
-    shown = b""
-    while process.poll() is None or select.select([master], [], [], 0.1)[0]:
-        try:
-            shown += os.read(master, 65536) if select.select([master], [], [], 0.1)[0] else b""
-        except OSError:  # the other side has gone
-            break
+    try:
+        code = process.wait(20)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        raise
+    shown = os.read(master, 65536).decode()
     os.close(master)
-    return process.wait(20), shown.decode().replace("\r", "")
+    return code, shown.replace("\r", "")
 
 
 def test_what_is_missing_is_asked_on_a_terminal() -> None:
