@@ -7,13 +7,13 @@ import pty
 import subprocess
 
 from tests.support.run_plays import runs
-from tests.support.run_story import RunStory
 from tests.support.scripted_server import scripted
 from tests.support.shell import COMMAND, environment, json_body, shell
+from tests.support.shown_run import ShownRun
 
 PLAN = ["--ticket", "MET-1", "--repos", "api,web"]
 BRIEF = {"goal": "One schema", "scope": "events", "done_criteria": "tests pass", "constraints": "none"}
-BUSY = RunStory().detail()
+BUSY = ShownRun().detail()
 
 
 def flags(brief: dict[str, str]) -> list[str]:

@@ -10,11 +10,11 @@ import pytest
 from tests.integration.test_cli import first_line
 from tests.integration.test_client_feed import HELLO, stays, text, upgraded
 from tests.support.run_plays import runs, told
-from tests.support.run_story import RunStory
 from tests.support.scripted_server import scripted
 from tests.support.shell import shell
+from tests.support.shown_run import ShownRun
 
-BUSY = RunStory(mode="run").detail()
+BUSY = ShownRun(mode="run").detail()
 
 
 def test_status_lists_what_is_active() -> None:

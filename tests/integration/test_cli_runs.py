@@ -13,18 +13,18 @@ from tests.integration.test_cli import error, first_line, says_json
 from tests.integration.test_client_feed import HELLO, stays, text, upgraded
 from tests.support.eventually import eventually
 from tests.support.run_plays import Play, runs, told
-from tests.support.run_story import RunStory
 from tests.support.scripted_server import scripted
 from tests.support.shell import json_body, shell, start
+from tests.support.shown_run import ShownRun
 
 START = ["run", "--ticket", "MET-1", "--repos", "api,web"]
 NEWS = text({"type": "forum.events", "events": [], "next_cursor": 11})
-BUSY = RunStory(mode="run").detail()
+BUSY = ShownRun(mode="run").detail()
 
 
 def started(error: str | None = None) -> list[dict[str, Any]]:
     """A run at each look, from its first step to its last, which may fail."""
-    story = RunStory(mode="run")
+    story = ShownRun(mode="run")
     looks = [story.detail()]
     while story.run.busy is not None:
         last = story.run.busy.index == len(story.run.steps)
@@ -110,7 +110,7 @@ def test_an_interrupt_says_that_the_run_goes_on() -> None:
 
 def test_a_dry_run_is_a_table() -> None:
     """Step, kind and what; of a resumed run the steps that would be tried again, though none is new."""
-    story = RunStory()
+    story = ShownRun()
     story.step()
     story.step(error="no")
     story.add(run_actions.resume(story.run, story.now))
@@ -183,7 +183,7 @@ def test_a_run_of_the_environment_must_be_of_the_ticket() -> None:
 
 def test_gates_found_by_the_closing_end_it_with_4() -> None:
     """The run is completed again; every gate stands on a line of its own, once, with its command."""
-    story = RunStory()
+    story = ShownRun()
     story.completed()
     story.add(run_actions.close(story.run, None, True, story.now))
     first = story.detail()
@@ -216,7 +216,7 @@ def test_a_refused_closing_ends_with_4() -> None:
 
 def test_a_merge_after_a_closing_that_was_blocked_is_no_blocked_closing() -> None:
     """The run's reason is older than what is done now."""
-    story = RunStory()
+    story = ShownRun()
     story.completed()
     story.add(run_actions.close(story.run, None, True, story.now))
     story.step(error="api is dirty (mend: git commit)")
@@ -230,7 +230,7 @@ def test_a_merge_after_a_closing_that_was_blocked_is_no_blocked_closing() -> Non
 
 def test_a_stop_is_done_though_the_step_it_found_has_failed() -> None:
     """Only the steps of the action itself decide."""
-    story = RunStory()
+    story = ShownRun()
     story.step()
     story.add(run_actions.stop(story.run, story.now))
     first = story.detail()

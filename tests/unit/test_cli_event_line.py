@@ -10,7 +10,7 @@ import pytest
 from metawsm.cli.event_line import line
 from metawsm.domain import run_actions
 from metawsm.domain.run_events import RUN_FACTS, RunFact
-from tests.support.run_story import RunStory
+from tests.support.shown_run import ShownRun
 
 
 def shown(fact: RunFact) -> str:
@@ -24,7 +24,7 @@ def everything() -> list[RunFact]:
     """Facts of a run that fails, is resumed, asks, is answered, iterated, and loses its agent."""
     found: list[RunFact] = []
 
-    class Noted(RunStory):
+    class Noted(ShownRun):
         def add(self, facts: Any) -> Any:
             found.extend(facts)
             return super().add(facts)

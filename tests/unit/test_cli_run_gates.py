@@ -9,7 +9,7 @@ from metawsm.client.errors import ApiError
 from metawsm.domain import run_actions
 from metawsm.domain.errors import CloseBlocked
 from metawsm.domain.run_rules import Gate
-from tests.support.run_story import RunStory
+from tests.support.shown_run import ShownRun
 
 GATES = [
     Gate("workspace w repo api has uncommitted changes: a; b, (c) and 3 more", "git -C /srv/w commit && git push"),
@@ -17,9 +17,9 @@ GATES = [
 ]
 
 
-def closing() -> RunStory:
+def closing() -> ShownRun:
     """A completed run that is being closed."""
-    story = RunStory()
+    story = ShownRun()
     story.completed()
     story.add(run_actions.close(story.run, None, True, story.now))
     return story
@@ -40,7 +40,7 @@ def test_gates_that_a_step_found_are_told_one_by_one(capsys: pytest.CaptureFixtu
 
 def test_gates_that_the_run_knows_are_told_in_the_same_way(capsys: pytest.CaptureFixture[str]) -> None:
     """Nothing was begun, and the same lines come from the error's details."""
-    story = RunStory()
+    story = ShownRun()
     story.steps()
     story.signal(control_type="completion")
     story.signal(control_type="validation", status="passed", done_criteria="other ones\x1b[2J")
@@ -71,6 +71,6 @@ def test_a_merge_that_failed_is_told_in_its_own_words(capsys: pytest.CaptureFixt
 
 def test_a_run_that_is_completed_and_nothing_else_is_not_blocked() -> None:
     """Only a closing that was barred leaves such a reason."""
-    story = RunStory()
+    story = ShownRun()
     story.completed()
     assert not is_blocked(story.detail())

@@ -9,17 +9,17 @@ import pytest
 from metawsm.cli.run_page import page
 from metawsm.cli.text import width
 from metawsm.domain import run_actions
-from tests.support.run_story import BRIEF, RunStory
+from tests.support.shown_run import BRIEF, ShownRun
 
 EVIL = "\x1b[31mred\x07\u202e 漢字 and more"
 
 
-def told(story: RunStory, columns: int | None = 80, **more: Any) -> list[str]:
+def told(story: ShownRun, columns: int | None = 80, **more: Any) -> list[str]:
     """The lines of the page."""
     return list(page(story.detail(**more), columns))
 
 
-def full(story: RunStory) -> dict[str, Any]:
+def full(story: ShownRun) -> dict[str, Any]:
     """Everything that a daemon may say about a run, in somebody's hostile words."""
     at = story.now
     place = {"workspace": "met-1-1", "repo": "api"}
@@ -41,9 +41,9 @@ def full(story: RunStory) -> dict[str, Any]:
     }
 
 
-def waiting() -> RunStory:
+def waiting() -> ShownRun:
     """A run whose agent has asked."""
-    story = RunStory()
+    story = ShownRun()
     story.steps()
     story.signal(1)
     return story
@@ -91,7 +91,7 @@ def test_a_command_that_takes_two_lines_can_still_be_copied() -> None:
 
 def test_a_failed_step_shows_the_tools_own_words() -> None:
     """Several lines stay several lines, and only so many; what waits behind it is counted."""
-    story = RunStory()
+    story = ShownRun()
     story.step()
     story.step(error="fatal: 'main' is no commit\n" + "hint\n" * 20)
     lines = told(story)
@@ -104,7 +104,7 @@ def test_a_failed_step_shows_the_tools_own_words() -> None:
 
 def test_a_failure_that_was_tried_again_is_past() -> None:
     """After a second closing that goes on, the gates of the first are not told any more."""
-    story = RunStory()
+    story = ShownRun()
     story.completed()
     story.add(run_actions.close(story.run, None, True, story.now))
     story.step(error="api has uncommitted changes (mend: commit)")
@@ -117,7 +117,7 @@ def test_a_failure_that_was_tried_again_is_past() -> None:
 
 def test_a_run_without_all_that() -> None:
     """A standard run that has only begun has no brief, no diffs, no questions; nothing breaks."""
-    lines = told(RunStory(mode="run"))
+    lines = told(ShownRun(mode="run"))
     assert not any(line.startswith(("Brief", "Guidance", "Diffs", "Operator")) for line in lines)
     assert "Forum:    no threads" in lines
     assert "Docs:     in api; sync=none" in lines

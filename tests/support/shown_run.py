@@ -19,7 +19,7 @@ BRIEF = Brief("One schema.", "the events", "tests pass", "no new dependency")
 BY = ("operator", "kb")
 
 
-class RunStory:
+class ShownRun:
     """A run and what is done to it; each deed is a second after the one before, the last one now."""
 
     def __init__(self, *, mode: str = "bootstrap", settings: Settings = SETTINGS, paused: bool = False) -> None:
