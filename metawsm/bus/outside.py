@@ -228,8 +228,11 @@ class Tmux(Protocol):
         """
         ...
 
-    def paste(self, session: str, text: str) -> None:
-        """Hand over text as one (bracketed) paste, then Enter; control characters but newline and tab are left out."""
+    def paste(self, session: str, text: str) -> bool:
+        """Hand over text as one (bracketed) paste, then Enter; False, and nothing done, while somebody scrolls there.
+
+        Control characters but newline and tab are left out.
+        """
         ...
 
     def capture(self, session: str, lines: int) -> str:

@@ -37,10 +37,18 @@ def summary(kind: str, payload: Row) -> str:
         return _moved(payload)
     if "to_priority" in payload:
         return f"{payload.get('from_priority')} -> {payload['to_priority']}"
+    if "reader_name" in payload:
+        return receipt(payload)
     for name in ("title", "body", "to_assignee_name", "reason", "error"):
         if payload.get(name):
             return str(payload[name])
     return ""
+
+
+def receipt(payload: Row) -> str:
+    """What a receipt says: an answer was delivered, or read."""
+    how = payload.get("how")
+    return f"delivered to {payload['reader_name']} ({how})" if how else f"read by {payload['reader_name']}"
 
 
 def _moved(payload: Row) -> str:

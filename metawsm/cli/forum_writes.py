@@ -186,5 +186,15 @@ def _summary(answer: Mapping[str, Any]) -> str:
         posts = f"{count} post{'' if count == 1 else 's'}"
         facts = f"{thread.get('state')}, {thread.get('priority')}{assignee}, {posts}: {thread.get('title')}"
         return f"{one_line(thread.get('thread_id'))}  {one_line(facts)}"
+    if "read" in answer:
+        return _read_summary(answer["read"])
     seen = answer.get("seen", {})
     return f"{one_line(seen.get('thread_id'))}  seen up to #{seen.get('last_seen_event_sequence')}"
+
+
+def _read_summary(read: Mapping[str, Any]) -> str:
+    """What an agent has read now, and whether there is more."""
+    count = len(read.get("post_ids", ()))
+    more = "; there are more, repeat it" if read.get("more") else ""
+    answers = f"{count} answer{'' if count == 1 else 's'}"
+    return f"{one_line(read.get('thread_id'))}  {one_line(read.get('reader_name'))} has read {answers}{more}"

@@ -121,6 +121,8 @@ def test_a_token_that_was_found_stays_on_this_machine(tmp_path: Path) -> None:
         (["close", "--thread-id", "f", "--reason", "r"], "threads/f/close", {"reason": "r", "actor_type": "operator"}),
         (["seen", "--thread-id", "f", "--viewer-id", "kb", "--sequence", "3"], "threads/f/seen",
          {"viewer_type": "operator", "viewer_id": "kb", "last_seen_event_sequence": 3, "actor_type": "operator"}),
+        (["read", "--thread-id", "f", "--actor-name", "bob", "--sequence", "3"], "threads/f/read",
+         {"actor_type": "agent", "actor_name": "bob", "up_to_sequence": 3}),
         (["signal", "--run-id", "r", "--ticket", "T", "--agent-name", "a", "--type", "guidance_request",
           "--question", "q"],
          "control/signal",
