@@ -33,8 +33,8 @@ def follow_steps(session: Session, run: Row, indices: Sequence[int]) -> Row:
             steps.tell(look)
             if not steps.busy(look):
                 return look
-    except KeyboardInterrupt:
-        note(f"\nthe run goes on without you; follow it with `metawsm.pyz watch --run-id {run['run_id']}`")
+    except (KeyboardInterrupt, DaemonUnreachable):
+        note(f"the run goes on without you; follow it with `metawsm.pyz watch --run-id {run['run_id']}`")
         raise
     raise AssertionError("the feed does not end by itself")
 

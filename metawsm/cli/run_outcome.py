@@ -38,7 +38,7 @@ def act(session: Session, path: str, body: Mapping[str, Any], follow: bool) -> i
 
 def _ended(session: Session, answer: Row, follow: bool) -> int:
     run = answer["run"]
-    indices = open_steps(run)
+    indices = [] if run["state"] == "paused" else open_steps(run)  # what is only planned waits for its resume
     if indices and follow:
         run = follow_steps(session, run, indices)
         answer = {"run": run}

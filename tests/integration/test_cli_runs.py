@@ -48,7 +48,7 @@ def test_run_sends_what_its_flags_say() -> None:
         "a",
         "--paused",
     ]
-    with scripted(runs(BUSY | {"state": "paused", "steps": []})) as server:
+    with scripted(runs(ShownRun(mode="run", paused=True).detail())) as server:
         done = shell([*START, *more, "--server", server.url], METAWSM_RUN_ID="run-of-the-pane")
     assert done.returncode == 0, done.stderr
     assert first_line(server.requests[0]) == "POST /api/v1/runs"
