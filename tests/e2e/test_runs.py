@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,9 +13,9 @@ from tests.support.runs_lab import AGENT, Lab, git
 
 
 @pytest.fixture
-def lab(pyz: Path, python: str, tmp_path: Path) -> Iterator[Lab]:
+def lab(pyz: Path, tmp_path: Path) -> Iterator[Lab]:
     """A project with one agent."""
-    with Lab(tmp_path, [python, str(pyz)]) as made:
+    with Lab(tmp_path, [sys.executable, str(pyz)]) as made:
         yield made
 
 
@@ -30,7 +31,7 @@ def test_a_ticket_from_bootstrap_to_cleanup(lab: Lab) -> None:
     assert answered.returncode == 0, answered.stderr
     lab.until(run_id, "completed")
     lab.post(f"/runs/{run_id}/merge")
-    _done(lab, run_id, "merge")
+    lab.ended(run_id, "merge")
     for repo in lab.repos.values():
         assert (repo / "greeting-bob.txt").read_text() == "good morning\n"
         assert git(repo, "status", "--porcelain") == ""
@@ -39,26 +40,15 @@ def test_a_ticket_from_bootstrap_to_cleanup(lab: Lab) -> None:
     control = lab.daemon.request("GET", f"/forum/threads/{closed['agents'][0]['control_thread']}")
     assert control.body["thread"]["state"] == "closed"
     lab.post(f"/runs/{run_id}/cleanup")
-    _done(lab, run_id, "cleanup")
+    lab.ended(run_id, "cleanup")
     assert lab.sessions() == []
     assert list((lab.folder / ".metawsm" / "workspaces").glob("*")) == []
     assert [git(repo, "worktree", "list").count("\n") for repo in lab.repos.values()] == [0, 0]
 
 
-def _done(lab: Lab, run_id: str, action: str) -> None:
-    """Wait until each step of an action is done."""
-
-    def look() -> bool:
-        steps = [step for step in lab.run(run_id)["steps"] if step["action"] == action]
-        assert steps and {step["state"] for step in steps} == {"done"}, steps
-        return True
-
-    eventually(look, timeout=30, interval=0.1)
-
-
-def test_two_agents_on_one_ticket(pyz: Path, python: str, tmp_path: Path) -> None:
+def test_two_agents_on_one_ticket(pyz: Path, tmp_path: Path) -> None:
     """The run waits until both have their answers, and is completed when both are."""
-    with Lab(tmp_path, [python, str(pyz)], {"ann": AGENT, "bob": AGENT}) as lab:
+    with Lab(tmp_path, [sys.executable, str(pyz)], {"ann": AGENT, "bob": AGENT}) as lab:
         run_id = lab.bootstrap()
         eventually(lambda: len(lab.run(run_id)["guidance"]) == 2, timeout=30, interval=0.1)
         lab.answer(run_id, "ann", "hi")

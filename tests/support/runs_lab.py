@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -48,6 +49,7 @@ class Lab:
         agents: Mapping[str, str] | None = None,
         policy: Mapping[str, Any] | None = None,
         repos: Sequence[str] = ("alpha", "beta"),
+        env: Mapping[str, str] | None = None,
     ) -> None:
         self.folder = folder
         self.command = command
@@ -55,7 +57,7 @@ class Lab:
         self.repos = {name: repository(folder / "repos" / name) for name in repos}
         self._write_agents(agents or {"bob": AGENT})
         self._write_policy(agents or {"bob": AGENT}, policy or {})
-        self.daemon = Daemon(command, folder, "--redis", "embedded://")
+        self.daemon = Daemon(command, folder, "--redis", "embedded://", env=env)
 
     def __enter__(self) -> Lab:
         return self
@@ -131,11 +133,36 @@ class Lab:
 
         return eventually(look, timeout=timeout, interval=0.1)
 
+    def ended(self, run_id: str, action: str, state: str = "done") -> list[Any]:
+        """Wait until each step of an action is in a state; the steps."""
+
+        def look() -> list[Any]:
+            steps = [step for step in self.run(run_id)["steps"] if step["action"] == action]
+            assert steps and {step["state"] for step in steps} == {state}, steps
+            return steps
+
+        return eventually(look, timeout=60, interval=0.1)
+
+    def checkouts(self, run_id: str) -> list[Path]:
+        """The run's checkouts, the one with the documents first."""
+        run = self.run(run_id)
+        return [Path(workspace["path"], repo) for workspace in run["workspaces"] for repo in run["repos"]]
+
     def answer(self, run_id: str, agent: str = "bob", text: str = "hello") -> None:
         """What a person answers to an agent's request."""
         signal = {"control_type": "guidance_answer", "answer": text}
         ticket = next(a["ticket"] for a in self.run(run_id)["agents"] if a["name"] == agent)
         self.post("/forum/control/signal", run_id=run_id, ticket=ticket, agent_name=agent, payload=signal)
+
+
+def slow_programs(folder: Path, seconds: float) -> str:
+    """A search path on which git and tmux are the real ones, but begin only after a while."""
+    folder.mkdir()
+    for name in ("git", "tmux"):
+        script = folder / name
+        script.write_text(f'#!/bin/sh\nsleep {seconds}\nexec {shutil.which(name)} "$@"\n')
+        script.chmod(0o755)
+    return f"{folder}:{os.environ['PATH']}"
 
 
 def repository(place: Path) -> Path:
