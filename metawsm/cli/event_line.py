@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from metawsm.cli.text import cut, one_line
 
 Row = Mapping[str, Any]
 SUMMARY = 100
+SCOPE = ("ticket", "run_id", "agent_name")
 
 
-def line(event: Row) -> str:
-    """An event in one line: sequence, time, type, thread, scope, actor, and what it says."""
+def line(event: Row, scope: Sequence[str] = SCOPE) -> str:
+    """An event in one line: sequence, time, type, thread, scope, actor, and what it says.
+
+    `scope` are the members of the envelope that stand for what it belongs to.
+    """
     envelope = event.get("envelope", {})
-    scope = "/".join(str(envelope[name]) for name in ("ticket", "run_id", "agent_name") if envelope.get(name))
+    place = "/".join(str(envelope[name]) for name in scope if envelope.get(name))
     actor = ":".join(str(envelope[name]) for name in ("actor_type", "actor_name") if envelope.get(name))
     head = (
         f"#{event.get('sequence')} {str(envelope.get('occurred_at', ''))[11:19]} {envelope.get('event_type')}"
-        f" {envelope.get('thread_id', '')} {scope} {actor}"
+        f" {envelope.get('thread_id', '')} {place} {actor}"
     )
     said = summary(str(envelope.get("event_type")), event.get("payload") or {})
     return f"{one_line(head)}  {cut(one_line(said), SUMMARY)}".rstrip()

@@ -105,9 +105,15 @@ def _forum(run: Row, columns: int | None) -> Iterator[str]:
         Column("STATE", key("state"), drop=1),
         Column("PRIORITY", key("priority"), drop=3),
         Column("WAITS", lambda row: age(row.get("waiting_since")), drop=2),
-        Column("TITLE", key("title"), flexible=True),
+        Column("TITLE", _title, flexible=True),
     ]
     yield from _table(heads, forum.get("threads", ()), columns)
+
+
+def _title(view: Row) -> str:
+    """The title; that of a control thread only repeats the run, so it is said in fewer words."""
+    control = str(view["thread_id"]).startswith("fctrl-")
+    return f"control of {view.get('agent_name')}" if control else str(view.get("title", ""))
 
 
 def _table(heads: Sequence[Column], rows: Sequence[Row], columns: int | None) -> Iterator[str]:

@@ -89,4 +89,4 @@ def _print(session: Session, event: Mapping[str, Any]) -> None:
     if session.as_json:
         print_json(event, indent=None)
     else:
-        say(line(event))
+        say(line(event, ("agent_name",)))  # its run is known

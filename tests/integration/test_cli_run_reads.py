@@ -69,6 +69,7 @@ def test_watch_ends_with_the_run(states: list[str], arguments: list[str], code: 
         done = shell(["watch", "--run-id", "run-1", *arguments], METAWSM_SERVER=server.url)
     assert done.returncode == code, done.stderr
     assert [line.split(" -> ")[1] for line in done.stdout.splitlines()] == states[:-1]
+    assert "run-1" not in done.stdout
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,8 @@ def full(story: ShownRun) -> dict[str, Any]:
     at = story.now
     place = {"workspace": "met-1-1", "repo": "api"}
     asked = {"agent": "agent", "thread_id": "fctrl-run-1-agent", "post_id": "fevt-1.post"}
-    view = {"thread_id": "fctrl-run-1-agent", "state": "waiting_human", "priority": "high", "waiting_since": at}
+    view = {"state": "waiting_human", "priority": "high", "waiting_since": at}
+    control = {"thread_id": "fctrl-run-1-agent", "agent_name": "bob", "title": "Control thread of bob in run-1"}
     return {
         "docs": [{"ticket": "MET-1", "workspace": "met-1-1", "status": "failed", "error": EVIL, "updated_at": at}],
         "guidance": [asked | {"question": f"{EVIL}\n{EVIL * 9}", "asked_at": at}],
@@ -35,7 +36,7 @@ def full(story: ShownRun) -> dict[str, Any]:
         "forum": {
             "states": {"waiting_human": 1, "answered": 2},
             "sla": {"waiting_count": 1, "breached_count": 1, "oldest_waiting_since": at},
-            "threads": [view | {"title": EVIL * 9}],
+            "threads": [view | control, view | {"thread_id": "fthr-1", "title": EVIL * 9}],
         },
         "operator": {"action": "answer_guidance", "reason": f"agent asked {EVIL}", "agents": ["agent"]},
     }
@@ -60,6 +61,8 @@ def test_the_sections_stand_in_their_order() -> None:
     ]  # fmt: skip
     assert "Status:   awaiting_guidance for 59m: guidance requested by agent" in lines
     assert "Forum:    1 waiting_human, 2 answered; 1 waiting, 1 breached, the oldest for 59m" in lines
+    assert any(line.endswith("59m    control of bob") for line in lines)
+    assert any(line.strip().startswith("fthr-1 ") and "red 漢字" in line for line in lines)
     assert "  met-1-1/api dirty files=14 (seen 59m ago)" in lines and "      ... (6 more)" in lines
     assert "  met-1-1/web clean (seen 59m ago)" in lines
     assert "  agent asks, 59m ago, in fctrl-run-1-agent:" in lines
