@@ -32,7 +32,7 @@ class Root(LazyGroup):
         "Questions and answers": {
             "forum": "metawsm.cli.forum:forum",
         },
-        "Runs: agents at work": {
+        "Runs (agents at work)": {
             "bootstrap": "metawsm.cli.run_start:bootstrap",
             "run": "metawsm.cli.run_start:run",
             "status": "metawsm.cli.run_status:status",

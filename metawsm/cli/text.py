@@ -58,7 +58,7 @@ def fold(text: object, columns: int | None) -> list[str]:
 def _parts(word: str, columns: int) -> Iterator[str]:
     """The word in pieces that fit."""
     while width(word) > columns:
-        piece = cut(word, columns)[:-1] or word[0]
+        piece = cut(word, columns + 1)[:-1] or word[0]
         yield piece
         word = word[len(piece) :]
     yield word
