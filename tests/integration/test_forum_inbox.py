@@ -135,6 +135,17 @@ def test_another_run_is_another_inbox(daemon: Daemon) -> None:
     assert everywhere.stdout.count("in run-") == 1 and "in run-2" in everywhere.stdout
 
 
+def test_an_agent_says_that_it_has_read_a_thread(daemon: Daemon) -> None:
+    """`forum read` counts what is read from now on; with the token it knows who, without a name it is refused."""
+    thread = asked(daemon)
+    for body in ("v1", "v2"):
+        act(daemon, thread, "answer", body=body, **KB)
+    nameless = shell(["forum", "read", "--thread-id", thread], METAWSM_SERVER=daemon.url)
+    assert (nameless.returncode, "--actor-name is required" in nameless.stderr) == (7, True)
+    told = [shell(["forum", "read", "--thread-id", thread], env=as_bob(daemon)).stdout for _ in range(2)]
+    assert told == [f"{thread}  bob has read 2 answers\n", f"{thread}  bob has read 0 answers\n"]
+
+
 def test_it_must_be_somebodys(daemon: Daemon) -> None:
     """Without an agent it is a mistake in the command line."""
     assert shell(["forum", "inbox"], METAWSM_SERVER=daemon.url).returncode == 2
