@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from metawsm.cli.forum_watch import line
+from metawsm.cli.event_line import line
 from metawsm.cli.thread_page import page
 
 AT = "2026-11-01T08:00:00.000000Z"
