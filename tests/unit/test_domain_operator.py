@@ -92,5 +92,6 @@ def test_a_stale_run_is_stopped_only_when_nothing_lives() -> None:
     gone = (agent("dead", 4000), agent("failed", 4000, name="ann"))
     assert decided(run(*gone, updated=3600)).action == "stop"
     assert decided(run(*gone, updated=3599)).action == "restart"
+    assert decided(run(*gone, state="failed", updated=3600)).action == "restart"
     assert decided(run(gone[0], agent("stalled", 4000, name="ann"), updated=3600)).action == "restart"
     assert decided(run(gone[0], agent("running", 4000, name="ann"), updated=3600)).action == "restart"
