@@ -71,10 +71,26 @@ FORUM = obj(
     {"states": {"type": "object", "additionalProperties": COUNT}, "sla": ANYTHING, "threads": array(ref("View"))},
     about="The run's threads: how many there are in each state, and the most pressing ones",
 )
+DECISION = obj(
+    {
+        "action": {"type": "string", "enum": ["nothing", "answer_guidance", "restart", "stop", "ask_human"]},
+        "reason": TEXT,
+        "agents": array(TEXT),
+    },
+    about="What the operator rules say is to be done about the run now",
+)
 DETAIL = {
     "allOf": [
         ref("Run"),
-        obj({"checkouts": array(CHECKOUT), "docs": array(SYNC), "guidance": array(GUIDANCE), "forum": FORUM}),
+        obj(
+            {
+                "checkouts": array(CHECKOUT),
+                "docs": array(SYNC),
+                "guidance": array(GUIDANCE),
+                "forum": FORUM,
+                "operator": DECISION,
+            }
+        ),
     ]
 }
 PLAN = obj({"name": TEXT, "kind": TEXT, "args": ANYTHING}, about="A step that a dry run would take")

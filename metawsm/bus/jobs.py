@@ -81,8 +81,12 @@ class Reads(Protocol):
         """The run. Raises NotFound."""
         ...
 
-    def is_read(self, thread_id: str, post_id: str) -> bool:
-        """Whether the agent has read an answer."""
+    def is_read(self, post_id: str) -> bool:
+        """Whether an agent has read an answer."""
+        ...
+
+    def answer(self, post_id: str) -> str:
+        """The text of an answer. Raises NotFound."""
         ...
 
 
@@ -111,12 +115,12 @@ class JobSpec:
 
     `do(tools, job)` does it and returns what is to be recorded; doing it twice is harmless. `inspect(tools, job)` looks
     whether an interrupted one was done, and returns its result or None. `record(job, state, error, result)` gives name
-    and body of the command that tells the outcome. At most `at_once` run at a time.
+    and body of the command that tells the outcome, or None where there is nothing to tell. At most `at_once` run.
     """
 
     kind: str
     do: Callable[[JobTools, Job], Result]
-    record: Callable[[Job, str, str | None, Result | None], tuple[str, dict[str, Any]]]
+    record: Callable[[Job, str, str | None, Result | None], tuple[str, dict[str, Any]] | None]
     inspect: Callable[[JobTools, Job], Result | None] | None = None
     at_once: int = 4
 

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from attrs import define, field, frozen
 
 from metawsm.bus.internal import Internal
+from metawsm.bus.jobs import NewJob
 from metawsm.bus.ports import Db
 from metawsm.bus.work import Queued
 from metawsm.domain.events import Event
@@ -32,6 +33,11 @@ class Reaction:
         queued = self.internal.insert(self.db, name, body, command_id, self.event.envelope)
         if queued is not None:
             self.queued.append(queued)
+
+    def add_job(self, job: NewJob) -> None:
+        """Have something long done."""
+        self.jobs = True
+        self.internal.store.add_job(self.db, job, self.internal.tools.now())
 
     def run(self, run_id: str) -> Run | None:
         """The run, or None."""

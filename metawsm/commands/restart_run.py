@@ -13,7 +13,7 @@ from metawsm.bus.run_answers import check_manager, run_answer
 from metawsm.bus.specs import RUN, CommandSpec
 from metawsm.bus.work import Work
 from metawsm.domain import run_actions
-from metawsm.domain.run_rules import next_restart
+from metawsm.domain.operator import next_restart
 
 
 @frozen
@@ -30,7 +30,7 @@ def handle(work: Work, message: RestartRun) -> Mapping[str, Any]:
     """Begin a new round of the named agents, or of all."""
     check_manager(work)
     run = work.run(message.run_id)
-    restarts = next_restart(run, message.agents) if message.automatic else 0
+    restarts = next_restart(run, message.agents, work.tools.runs.operator) if message.automatic else 0
     return run_answer(work, run, run_actions.restart(run, message.agents, work.now, restarts), message.dry_run)
 
 

@@ -36,7 +36,7 @@ from metawsm.daemon.relay import Relay
 from metawsm.daemon.restored import continue_above_feed
 from metawsm.daemon.run_settings import settings_of
 from metawsm.daemon.runs_side import RunsSide, runs_side
-from metawsm.daemon.surroundings import job_tools
+from metawsm.daemon.surroundings import Place, job_tools
 from metawsm.daemon.tail import Tail, TailEvent
 from metawsm.daemon.waiting import QUEUED, Waiting
 from metawsm.domain.errors import MetawsmError, Unavailable
@@ -262,6 +262,7 @@ class _Builder:
         )
 
     def _runs(self) -> RunsSide:
+        place = Place()
         return runs_side(
             self.policy,
             self.writer,
@@ -269,7 +270,8 @@ class _Builder:
             self.jobs,
             self.internal,
             self.letters,
-            job_tools(self.options, self.readers.query),
+            job_tools(self.options, self.readers.query, place),
+            place,
             self.topics.feed,
             self.commands.sent,
         )

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from metawsm.bus.jobs import Profile
 from metawsm.domain.errors import Obstructed
+from metawsm.domain.operator import OperatorLimits
 from metawsm.domain.run_plan import Settings
 from metawsm.policy import Policy
 
@@ -24,6 +25,18 @@ def settings_of(policy: Policy, folder: Path) -> Settings:
         session_pattern=policy.tmux.session_pattern,
         agents=tuple((agent.name, agent.profile) for agent in policy.agents),
         seeded=policy.docs.seed_mode == SEEDED,
+        operator=operator_limits(policy),
+    )
+
+
+def operator_limits(policy: Policy) -> OperatorLimits:
+    """When an operator restarts or stops. Looks in a row are told as the time they take."""
+    operator = policy.operator
+    return OperatorLimits(
+        operator.unhealthy_confirmations * policy.health.check_seconds,
+        operator.restart_budget,
+        operator.restart_cooldown_seconds,
+        operator.stale_run_age_seconds,
     )
 
 

@@ -18,6 +18,7 @@ from metawsm.bus.work import Queued
 from metawsm.daemon.agent_watch import AgentWatch
 from metawsm.daemon.job_worker import JobWorker
 from metawsm.daemon.reaction_loop import ReactionLoop
+from metawsm.daemon.surroundings import Place
 from metawsm.domain.run_health import Thresholds
 from metawsm.jobs import ALL as JOBS
 from metawsm.policy import Policy
@@ -40,6 +41,7 @@ class RunsSide:
     reactions: Sequence[ReactionLoop]
     jobs: JobTable
     now: Callable[[], str]
+    place: Place
     _by_type: dict[str, list[ReactionLoop]] = field(factory=dict, init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -55,8 +57,12 @@ class RunsSide:
         if handled.jobs:
             self.worker.prompt()
 
-    def begin(self) -> None:
-        """Take up what an earlier process has left; what a restored backup brought is kept back."""
+    def begin(self, server: str) -> None:
+        """Take up what an earlier process has left; what a restored backup brought is kept back.
+
+        `server` is where agents reach this daemon.
+        """
+        self.place.server = server
         held = self.writer.run(lambda db: self.jobs.hold(db, self.now()))
         if held:
             log.warning("%d job(s) of the restored backup are held; `metawsm.pyz jobs release` lets them begin", held)
@@ -83,6 +89,7 @@ def runs_side(
     internal: Internal,
     letters: DeadLetters,
     tools: JobTools,
+    place: Place,
     feed: str,
     on_commands: Callable[[Sequence[Queued]], None],
 ) -> RunsSide:
@@ -105,4 +112,4 @@ def runs_side(
         )
         for spec in SUBSCRIBERS
     ]
-    return RunsSide(writer, worker, watch, loops, jobs, tools.now)
+    return RunsSide(writer, worker, watch, loops, jobs, tools.now, place)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from attrs import frozen
+from attrs import define, frozen
 
 from metawsm.bus.ports import Db
 from metawsm.domain.errors import NotFound
@@ -14,6 +14,13 @@ from metawsm.storage.run_rows import find_run
 
 Query = Callable[[Callable[[Db], Any]], Any]
 EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - an address that was asked for
+
+
+@define
+class Place:
+    """Where this daemon is reached; known once it listens."""
+
+    server: str = ""
 
 
 @frozen

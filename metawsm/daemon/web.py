@@ -21,6 +21,7 @@ from metawsm.daemon.facts import Facts
 from metawsm.daemon.pages import RebuildPort, pages
 from metawsm.daemon.read_models import ago, now, read_models
 from metawsm.daemon.replaying import Replaying
+from metawsm.daemon.run_settings import operator_limits
 from metawsm.daemon.supervisor import Supervisor
 from metawsm.daemon.tail import TailEvent
 from metawsm.storage import letter_pages, log_reads, run_pages
@@ -63,10 +64,12 @@ def _letters(core: Core, access: Access, rebuild: RebuildPort) -> DeadLetterPage
 
 
 def _runs(core: Core) -> RunPages:
-    minutes = core.policy.forum.sla.escalation_minutes
+    minutes, limits = core.policy.forum.sla.escalation_minutes, operator_limits(core.policy)
 
     def detail(db: Db, run_id: str) -> dict[str, Any] | None:
-        return run_pages.run_detail(db, run_id, escalation_minutes=minutes, now=now(), due=ago(minutes * 60))
+        return run_pages.run_detail(
+            db, run_id, escalation_minutes=minutes, limits=limits, now=now(), due=ago(minutes * 60)
+        )
 
     return RunPages(core.readers.query, run_pages.runs_page, detail, core.runs.release)
 

@@ -9,6 +9,7 @@ from typing import Any
 from attrs import frozen
 
 from metawsm.domain.names import slug
+from metawsm.domain.operator import OperatorLimits
 from metawsm.domain.run import FIND_REPOSITORIES, SEED_DOCS, START_SESSION, Run, RunAgent
 from metawsm.domain.run_events import Brief, PlannedAgent, PlannedStep, RunCreated, Workspace
 
@@ -30,6 +31,7 @@ class Settings:
     session_pattern: str
     agents: tuple[tuple[str, str], ...]
     seeded: bool = False
+    operator: OperatorLimits = OperatorLimits()
 
 
 @frozen

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from attrs import frozen
 
@@ -43,11 +43,6 @@ def is_complete(run: Run, agent: RunAgent) -> bool:
     if run.mode == BOOTSTRAP:
         return agent.completed and agent.validation == "passed"
     return agent.completed or agent.ended_well
-
-
-def next_restart(run: Run, names: Sequence[str]) -> int:
-    """How many automatic restarts in a row the next one of these agents makes."""
-    return 1 + max((agent.restarts for agent in run.agents if agent.name in names or not names), default=0)
 
 
 @frozen

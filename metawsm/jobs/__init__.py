@@ -7,6 +7,7 @@ from metawsm.jobs import (
     check_gates,
     close_docs,
     create_workspace,
+    deliver_answer,
     find_repositories,
     merge_branch,
     prepare_docs,
@@ -29,4 +30,5 @@ ALL: tuple[JobSpec, ...] = (
     close_docs.SPEC,
     merge_branch.SPEC,
     remove_workspace.SPEC,
+    deliver_answer.SPEC,
 )

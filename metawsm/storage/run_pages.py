@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import attrs
+
 from metawsm.bus import cursors
 from metawsm.bus.ports import Db
 from metawsm.bus.reading import Filters
+from metawsm.domain.operator import OperatorLimits, decide
 from metawsm.domain.run import Run
 from metawsm.domain.run_states import ACTIVE
 from metawsm.domain.run_view import run_view
@@ -58,7 +61,9 @@ def _summary(row: Any) -> dict[str, Any]:
     return told | {"tickets": json.loads(tickets), "agents_count": agents, "open_requests": requests}
 
 
-def run_detail(db: Db, run_id: str, *, escalation_minutes: int, now: str, due: str) -> dict[str, Any] | None:
+def run_detail(
+    db: Db, run_id: str, *, escalation_minutes: int, limits: OperatorLimits, now: str, due: str
+) -> dict[str, Any] | None:
     """A run whole: its view, what was measured of it, its documents, its open questions; None if there is none."""
     run = find_run(db, run_id)
     if run is None:
@@ -73,6 +78,7 @@ def run_detail(db: Db, run_id: str, *, escalation_minutes: int, now: str, due: s
         "docs": [_full(dict(zip(_SYNC_NAMES, row, strict=True))) for row in db.execute(_SYNCS, (run_id,))],
         "guidance": [asked for agent in run.agents for asked in _guidance(db, agent.name, agent.control_thread)],
         "forum": _forum(db, run, escalation_minutes, now, due),
+        "operator": attrs.asdict(decide(run, limits, now)),
     }
 
 

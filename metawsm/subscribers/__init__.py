@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from metawsm.bus.reactions import SubscriberSpec
-from metawsm.subscribers import close_control_threads, run_signals
+from metawsm.subscribers import close_control_threads, deliver_answers, run_signals
 
-ALL: tuple[SubscriberSpec, ...] = (run_signals.SPEC, close_control_threads.SPEC)
+ALL: tuple[SubscriberSpec, ...] = (run_signals.SPEC, close_control_threads.SPEC, deliver_answers.SPEC)
