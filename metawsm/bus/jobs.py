@@ -48,8 +48,8 @@ class Job:
 
 
 def step_job(run: Run, step: Step) -> NewJob:
-    """The job of a step that begins; one that begins again after a failure is another job."""
-    key = f"step:{run.run_id}:{step.index}:{step.attempts}"
+    """The job of a step that begins."""
+    key = f"step:{run.run_id}:{step.index}"
     return NewJob(step.kind, key, run.run_id, {"run_id": run.run_id, "step": step.index}, run.run_id)
 
 
