@@ -34,7 +34,7 @@ from metawsm.domain.run_plan import (
     start_session,
 )
 from metawsm.domain.run_rules import check_close, settle
-from metawsm.domain.run_states import AGENTS, RUNS, STEPS, check_move
+from metawsm.domain.run_states import AGENTS, OBSERVED, RUNS, STEPS, check_move
 
 _ENDS = {"planning": "running", "stopping": "stopped", "closing": "closed"}
 _AT_WORK = ("planning", "running", "awaiting_guidance")
@@ -277,10 +277,12 @@ def _fail(changes: Changes, step: Step, error: str) -> None:
 
 
 def agents_seen(run: Run, seen: Sequence[tuple[str, str, str | None, int | None]], at: str) -> list[RunFact]:
-    """What was found out about agents: name, state, reason, exit code. Only what is news and legal becomes a fact."""
+    """What was found out about agents at work: name, state, reason, exit code. Only what is news becomes a fact."""
     changes = Changes(run, at)
     for name, state, reason, exit_code in seen:
-        changes.move_agent(name, state, reason, exit_code)
+        agent = run.agent(name)
+        if agent is not None and agent.alive and state in OBSERVED:
+            changes.move_agent(name, state, reason, exit_code)
     if changes.facts:
         changes.settle()
     return changes.facts

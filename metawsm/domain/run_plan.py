@@ -22,7 +22,7 @@ CHECK_GATES, CLOSE_DOCS, MERGE_BRANCH = "check_gates", "close_docs", "merge_bran
 MAKING = (FIND_REPOSITORIES, CREATE_WORKSPACE, SEED_DOCS, PREPARE_DOCS, WRITE_FEEDBACK)
 """Kinds of steps that have to be done before an agent begins."""
 _UNSAFE = re.compile(r"[^A-Za-z0-9_-]+")
-_OURS = re.compile(rf"{RUN}-[0-9a-f]{{8}}-[0-9a-f-]{{18}}-[0-9a-f]{{4}}([0-9a-f]{{8}})")
+_OURS = re.compile(rf"{RUN}-[0-9a-f]{{8}}(?:-[0-9a-f]{{4}}){{3}}-[0-9a-f]{{4}}([0-9a-f]{{8}})")
 _SHORT = re.compile(rf"{RUN}-([a-z0-9]{{1,8}})")
 _NAME_LIMIT = 64
 _SESSION_LIMIT = 200

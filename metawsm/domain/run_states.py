@@ -45,6 +45,8 @@ AGENTS: dict[str, frozenset[str]] = {
 }
 ALIVE = ("running", "idle", "stalled")
 """States of an agent whose session is there and whose program has not ended."""
+OBSERVED = (*ALIVE, "dead", "stopped", "failed")
+"""States of an agent that a look at its session can find."""
 ACTIVE = ("planning", "running", "awaiting_guidance", "stopping", "closing")
 """States of a run in which something is going on."""
 
