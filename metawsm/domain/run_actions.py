@@ -139,8 +139,7 @@ def stop(run: Run, at: str) -> list[RunFact]:
 
 def _end_sessions(changes: Changes, action: str, steps: Sequence[PlannedStep]) -> None:
     for agent in changes.run.agents:
-        if agent.state not in ("stopped", "failed"):
-            changes.move_agent(agent.name, "stopping", action)
+        changes.move_agent(agent.name, "stopping", action)
     changes.begin(action, steps)
 
 
@@ -220,8 +219,6 @@ def close(run: Run, entry: str | None, merge_first: bool, at: str) -> list[RunFa
 
 def cleanup(run: Run, keep_workspaces: bool, force: bool, at: str) -> list[RunFact]:
     """End the sessions and remove the workspaces. A completed or closed run stays so; another one is stopped."""
-    if run.state == "closing":
-        raise IllegalTransition(f"run {run.run_id} is closing; wait until that has ended")
     changes = Changes(run, at)
     if run.state not in ("completed", "closed", "stopped"):
         changes.move("stopping", "cleanup")
@@ -249,7 +246,7 @@ def step_ended(
 def _follow(changes: Changes, step: Step, result: dict[str, Any]) -> None:
     """What a step that is done means for its agent."""
     agent = step.args.get("agent")
-    if step.kind == START_SESSION and changes.run.state != "stopping":
+    if step.kind == START_SESSION:
         changes.move_agent(str(agent), "running", step.action)
     elif step.kind == STOP_SESSION:
         changes.move_agent(str(agent), "stopped", step.action, result.get("exit_code"))

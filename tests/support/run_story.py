@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -43,6 +43,11 @@ class RunStory:
         """The run now."""
         assert self._run is not None
         return self._run
+
+    @property
+    def busy(self) -> str | None:
+        """The kind of the step that is under way."""
+        return self.run.busy.kind if self.run.busy else None
 
     @property
     def now(self) -> str:
@@ -99,16 +104,16 @@ class RunStory:
         """Something is found out about an agent."""
         return self.do(run_actions.agents_seen, [(agent, state, reason, exit_code)])
 
-    def control(self, agent: str, requests: int = 0, **report: str) -> list[RunFact]:
+    def control(self, agent: str, requests: int = 0, report: Mapping[str, str] | None = None) -> list[RunFact]:
         """An agent's control thread has changed, just now."""
         thread = f"fctrl-{self._run_id}-{agent}"
-        return self.do(run_actions.control_changed, agent, thread, requests, report, len(self.facts) + 1)
+        return self.do(run_actions.control_changed, agent, thread, requests, report or {}, len(self.facts) + 1)
 
     def complete(self, criteria: str = BRIEF.done_criteria) -> RunStory:
         """Every agent reports completion and a passed validation, and has no question left."""
         for agent in self.run.agents:
-            self.control(agent.name, control_type="completion")
-            self.control(agent.name, control_type="validation", status="passed", done_criteria=criteria)
+            self.control(agent.name, 0, {"control_type": "completion"})
+            self.control(agent.name, 0, {"control_type": "validation", "status": "passed", "done_criteria": criteria})
         return self
 
 

@@ -13,6 +13,7 @@ from metawsm.domain.run_events import AgentStateChanged, RunRoundStarted, RunSta
 from metawsm.domain.run_states import RUN_STATES
 from tests.support.run_story import BOOTSTRAPPED, TWO_AGENTS, TWO_TICKETS, WISH, RunStory, in_state
 
+COMPLETION = {"control_type": "completion"}
 Deed = Callable[[RunStory], object]
 DEEDS: dict[str, Deed] = {
     "resume": lambda story: story.do(run_actions.resume),
@@ -90,7 +91,7 @@ def test_a_new_run_begins_at_once() -> None:
     """It is created, planned, and its first step is under way; its facts say who asked."""
     story = RunStory()
     assert [fact.TYPE for fact in story.last] == ["run.created", "run.state.changed", "step.state.changed"]
-    assert (story.run.state, story.run.busy and story.run.busy.index) == ("planning", 1)
+    assert story.run.state == "planning" and story.run.steps[0].state == "running"
     assert (story.run.created_by_type, story.run.created_by_name) == ("operator", "op")
     assert story.rest().run.state == "running"
     assert [agent.state for agent in story.run.agents] == ["running", "running"]
@@ -101,7 +102,7 @@ def test_a_paused_run_waits_for_resume() -> None:
     story = in_state("paused")
     assert story.run.busy is None
     story.do(run_actions.resume)
-    assert (story.run.busy and story.run.busy.kind, story.run.action_from) == ("find_repositories", 1)
+    assert (story.busy, story.run.action_from) == ("find_repositories", 1)
     assert story.rest().run.state == "running"
 
 
@@ -119,6 +120,18 @@ def test_resume_after_each_step_that_failed(kind: str) -> None:
     story.rest()
     assert story.run.state == "running"
     assert [agent.state for agent in story.run.agents] == ["running", "running"]
+
+
+def test_what_fails_again_and_again_is_planned_once() -> None:
+    """However often it was tried: a resume takes each step that is not done a single time."""
+    story = RunStory().until("create_workspace")
+    for _ in range(3):
+        story.fail()
+        story.do(run_actions.resume)
+        assert [step.partition(" ")[0] for step in plan(story)] == [
+            "create_workspace", "prepare_docs", "start_session", "start_session",
+        ]  # fmt: skip
+    assert story.rest().run.state == "running"
 
 
 def _failed(story: RunStory) -> int:
@@ -149,7 +162,7 @@ def test_resume_after_an_agent_failed() -> None:
 def test_resume_of_a_running_run_brings_back_who_is_gone() -> None:
     """After a reboot of the machine no session is there: what had been reported still counts."""
     story = in_state("running")
-    story.control("bob", control_type="completion")
+    story.control("bob", 0, COMPLETION)
     for name in ("ann", "bob"):
         story.see(name, "dead")
     story.do(run_actions.resume)
@@ -166,7 +179,7 @@ def test_stop_while_a_step_is_under_way(kind: str) -> None:
         story.do(run_actions.stop)
         assert story.run.busy == under_way
         story.end() if well else story.fail()
-        assert story.run.busy and story.run.busy.kind == "stop_session"
+        assert story.busy == "stop_session"
         story.rest()
         assert (story.run.state, {agent.state for agent in story.run.agents}) == ("stopped", {"stopped"})
         assert {step.state for step in story.run.steps} <= {"done", "skipped", "failed"}
@@ -220,7 +233,7 @@ def test_restart_begins_a_round_of_those_named() -> None:
     assert (ann.completed, bob.completed, story.run.round, ann.state) == (False, True, 2, "pending")
     assert plan(story) == ["start_session ann"]
     assert story.rest().run.state == "running"
-    story.control("ann", control_type="completion")
+    story.control("ann", 0, COMPLETION)
     assert story.run.state == "completed"
 
 
@@ -337,7 +350,7 @@ def test_a_late_step_of_an_earlier_action_stops_nothing() -> None:
     story.do(run_actions.merge)
     story.do(run_actions.cleanup, False, False)
     story.fail("conflict")
-    assert story.run.busy and story.run.busy.kind == "stop_session"
+    assert story.busy == "stop_session"
     assert story.rest().run.steps[-1].state == "done"
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import attrs
 import pytest
 
@@ -21,7 +23,7 @@ def kinds(steps: tuple[PlannedStep, ...] | list[PlannedStep]) -> list[str]:
     return [f"{s.kind} {s.args.get('agent') or s.args.get('ticket') or s.args.get('workspace') or ''}" for s in steps]
 
 
-def plan(*tickets: str, settings: Settings = TWO_AGENTS, run_id: str = OURS, **wish: object) -> RunCreated:
+def plan(*tickets: str, settings: Settings = TWO_AGENTS, run_id: str = OURS, **wish: Any) -> RunCreated:
     """A plan for tickets."""
     return plan_run(run_id, attrs.evolve(WISH, tickets=tickets, **wish), settings)
 

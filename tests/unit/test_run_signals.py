@@ -8,7 +8,7 @@ from metawsm.domain import run_actions
 from metawsm.domain.errors import CloseBlocked
 from metawsm.domain.run_events import AgentStateChanged, RunGuidanceChanged, RunRoundStarted, RunStateChanged
 from metawsm.domain.run_rules import check_close
-from metawsm.domain.run_states import AGENT_STATES
+from metawsm.domain.run_states import AGENT_STATES, RUNS
 from metawsm.domain.run_view import hints, run_view
 from tests.support.run_story import BOOTSTRAPPED, TWO_TICKETS, WISH, RunStory, in_state
 
@@ -67,7 +67,7 @@ def test_a_request_of_a_completed_run_opens_it_again() -> None:
 def test_a_standard_run_is_completed_when_all_have_reported_or_ended_well() -> None:
     """One agent reports, the other ends with 0; an end with an unknown code is none."""
     story = in_state("running")
-    story.control("ann", **COMPLETION)
+    story.control("ann", 0, COMPLETION)
     assert story.run.state == "running"
     dead = story.fork()
     dead.see("bob", "dead", "its session is gone")
@@ -80,13 +80,13 @@ def test_a_bootstrap_run_is_completed_when_all_are_validated() -> None:
     """Completion and a passed validation of every agent; a failed one, or an end with 0, is not enough."""
     story = in_state("running", BOOTSTRAPPED)
     for name in ("ann", "bob"):
-        story.control(name, **COMPLETION)
-        story.control(name, **{**PASSED, "status": "failed"})
+        story.control(name, 0, COMPLETION)
+        story.control(name, 0, {**PASSED, "status": "failed"})
     story.see("ann", "stopped", "ended by itself", 0)
     assert story.run.state == "running"
-    story.control("ann", **PASSED)
+    story.control("ann", 0, PASSED)
     assert story.run.state == "running"
-    story.control("bob", **PASSED)
+    story.control("bob", 0, PASSED)
     assert story.run.state == "completed"
 
 
@@ -96,8 +96,8 @@ def test_nothing_is_completed_while_an_agent_waits_or_a_step_is_under_way() -> N
     assert story.run.state == "completed"
     story = in_state("running")
     story.control("ann", 1)
-    story.control("ann", 1, **COMPLETION)
-    story.control("bob", 0, **COMPLETION)
+    story.control("ann", 1, COMPLETION)
+    story.control("bob", 0, COMPLETION)
     assert story.run.state == "awaiting_guidance"
     story = in_state("running")
     story.do(run_actions.restart, ("ann",))
@@ -117,7 +117,7 @@ def test_reports_of_an_earlier_round_do_not_count() -> None:
         story.do(run_actions.control_changed, name, "fctrl-x", 0, COMPLETION, reported)
         agent = story.run.agent(name)
         assert agent is not None and agent.completed is counts
-    story.control("ann", **COMPLETION)
+    story.control("ann", 0, COMPLETION)
     assert story.run.state == "completed"
 
 
@@ -126,7 +126,7 @@ def test_a_failed_agent_fails_the_run_while_others_work() -> None:
     story = in_state("running")
     story.see("ann", "failed", "exit code 3", 3)
     assert states(story) == [("failed", "agent ann: exit code 3")]
-    story.control("bob", **COMPLETION)
+    story.control("bob", 0, COMPLETION)
     bob = story.run.agent("bob")
     assert bob is not None and bob.completed and bob.alive
     story.do(run_actions.resume)
@@ -136,10 +136,10 @@ def test_a_failed_agent_fails_the_run_while_others_work() -> None:
 def test_an_agent_that_is_done_may_end_as_it_likes() -> None:
     """After its completion neither a failure nor a vanished session is anybody's concern."""
     story = in_state("running")
-    story.control("ann", **COMPLETION)
+    story.control("ann", 0, COMPLETION)
     story.see("ann", "failed", "exit code 1", 1)
     assert story.run.state == "running"
-    story.control("bob", **COMPLETION)
+    story.control("bob", 0, COMPLETION)
     assert story.run.state == "completed"
 
 
@@ -159,6 +159,7 @@ def test_an_agent_that_fails_while_a_step_is_under_way() -> None:
 def test_only_news_that_is_legal_is_kept(state: str) -> None:
     """An agent that is not at work was seen in an earlier life; what it is to become nobody can see."""
     assert in_state("stopped").see("ann", state, "seen") == []
+    assert in_state("stopping").see("ann", state, "seen") == []
     story = in_state("running")
     told = [fact for fact in story.see("ann", state) if isinstance(fact, AgentStateChanged)]
     assert [fact.to_state for fact in told] == ([state] if state not in ("running", "pending", "stopping") else [])
@@ -184,7 +185,7 @@ def completed(reports: list[dict[str, str]]) -> RunStory:
     if reports:
         story.tell([RunRoundStarted(2, ("ann",), "restart")])
     for report in reports:
-        story.control("ann", **report)
+        story.control("ann", 0, report)
     return story
 
 
@@ -223,6 +224,13 @@ def test_criteria_are_compared_without_their_margins() -> None:
     check_close(completed([COMPLETION, {**PASSED, "done_criteria": " It prints totals\n"}]).run)
     check_close(in_state("completed", TWO_TICKETS).run)
     check_close(in_state("completed", WISH).run)
+
+
+@pytest.mark.parametrize("state", sorted({*RUNS} - {"created"}))
+def test_every_state_has_its_hints(state: str) -> None:
+    """A run that is seen in it can be shown; only one that waits has nothing but its questions."""
+    view = run_view(in_state(state).run)
+    assert view["state"] == state and view["next"]
 
 
 def test_hints_lead_on() -> None:
