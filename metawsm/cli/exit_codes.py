@@ -30,6 +30,8 @@ BY_CODE = {
     "close_blocked": ExitCode.CONFLICT,
     "thread_closed": ExitCode.CONFLICT,
     "stale_sequence": ExitCode.CONFLICT,
+    "obstructed": ExitCode.CONFLICT,
+    "merge_conflict": ExitCode.CONFLICT,
     "not_allowed": ExitCode.NOT_ALLOWED,
     "unauthenticated": ExitCode.NOT_ALLOWED,
     "unreachable": ExitCode.UNREACHABLE,

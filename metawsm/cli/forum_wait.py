@@ -13,9 +13,10 @@ from metawsm.cli.forum_reads import option, reading
 from metawsm.cli.forum_watch import Told
 from metawsm.cli.output import note, print_json, say
 from metawsm.cli.session import Session
-from metawsm.cli.text import clean, one_line
+from metawsm.cli.text import one_line
 from metawsm.client.address import segment
 from metawsm.client.feed import Feed
+from metawsm.domain.plain_text import clean
 
 ENDED = ("answered", "closed")
 Row = Mapping[str, Any]

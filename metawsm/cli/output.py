@@ -9,7 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from metawsm.cli.text import clean, cut, one_line, pad, width
+from metawsm.cli.text import cut, one_line, pad, width
+from metawsm.domain.plain_text import clean
 
 GAP = "  "
 NARROWEST = 20
