@@ -58,6 +58,10 @@ class Store(Protocol):
         """Post ids of the answers in [first, last] that an agent has not read, the oldest first."""
         ...
 
+    def is_delivered(self, db: Db, thread_id: str, post_id: str, agent: str) -> bool | None:
+        """Whether an answer has come before an agent; None where the thread has no such answer."""
+        ...
+
     def save_seen(self, db: Db, viewer: tuple[str, str], thread: Thread, sequence: int, now: str) -> None:
         """Remember up to where a viewer has seen the thread."""
         ...

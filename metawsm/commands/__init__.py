@@ -18,6 +18,7 @@ from metawsm.commands import (
     open_thread,
     read_answers,
     record_agents,
+    record_delivery,
     record_step,
     restart_run,
     resume_run,
@@ -48,5 +49,6 @@ ALL: tuple[CommandSpec, ...] = (
     cleanup_run.SPEC,
     record_step.SPEC,
     record_agents.SPEC,
+    record_delivery.SPEC,
     follow_control.SPEC,
 )

@@ -69,6 +69,10 @@ class ForumStore:
         """Post ids of the answers in [first, last] that an agent has not read, the oldest first."""
         return receipts.unread_answers(db, thread_id, agent, first, last, limit)
 
+    def is_delivered(self, db: Db, thread_id: str, post_id: str, agent: str) -> bool | None:
+        """Whether an answer has come before an agent; None where the thread has no such answer."""
+        return receipts.is_delivered(db, thread_id, post_id, agent)
+
     def save_seen(self, db: Db, viewer: tuple[str, str], thread: Thread, sequence: int, now: str) -> None:
         """Remember what a viewer has seen."""
         self.seen(db, *viewer, thread, sequence, now)

@@ -24,6 +24,11 @@ WHERE thread_id = ? AND sequence BETWEEN ? AND ? AND {ANSWER} AND NOT EXISTS (
     AND r.reader_type = 'agent' AND r.reader_name = ? AND r.read_at IS NOT NULL)
 ORDER BY sequence LIMIT ?
 """
+_DELIVERED = f"""
+SELECT EXISTS (SELECT 1 FROM forum_post_receipts r WHERE r.post_id = forum_posts.post_id
+    AND r.reader_type = 'agent' AND r.reader_name = ? AND r.delivered_at IS NOT NULL)
+FROM forum_posts WHERE post_id = ? AND thread_id = ? AND {ANSWER}
+"""
 _OF_POST = """
 SELECT reader_type, reader_name, delivered_how, delivered_at, read_at
 FROM forum_post_receipts WHERE post_id = ? ORDER BY coalesce(read_at, delivered_at) LIMIT ?
@@ -42,6 +47,13 @@ def save(db: Db, fact: PostDelivered | PostRead, at: str) -> None:
 def unread_answers(db: Db, thread_id: str, agent: str, first: int, last: int, limit: int) -> list[str]:
     """Post ids of the answers in [first, last] that an agent has not read, the oldest first."""
     return [str(post) for (post,) in db.execute(_UNREAD, (thread_id, first, last, agent, limit))]
+
+
+def is_delivered(db: Db, thread_id: str, post_id: str, agent: str) -> bool | None:
+    """Whether an answer has come before an agent; None where the thread has no such answer."""
+    for (delivered,) in db.execute(_DELIVERED, (agent, post_id, thread_id)):
+        return bool(delivered)
+    return None
 
 
 def of_post(db: Db, post_id: str) -> list[dict[str, Any]]:

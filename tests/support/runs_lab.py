@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
+import sqlite3
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -103,6 +105,11 @@ class Lab:
             cwd=self.folder, input=stdin, capture_output=True, text=True, timeout=120,
             env=environment(METAWSM_SERVER=self.daemon.url),
         )  # fmt: skip
+
+    def rows(self, sql: str) -> list[tuple[Any, ...]]:
+        """What a query says of the database."""
+        with contextlib.closing(sqlite3.connect(f"file:{self.daemon.database}?mode=ro", uri=True)) as db:
+            return db.execute(sql).fetchall()
 
     def post(self, path: str, **body: Any) -> Any:
         """A write by a person; its JSON answer."""
