@@ -101,7 +101,7 @@ def test_a_failed_step_shows_the_tools_own_words() -> None:
     at = lines.index("  2 create workspace met-1-1: failed:")
     assert lines[at + 1] == "      fatal: 'main' is no commit"
     assert lines[at + 9] == "      ... (13 more lines)"
-    assert "Steps:    total=4 done=1 running=0 pending=2 failed=1 skipped=0" in lines
+    assert any(line.startswith("Steps:    total=4 done=1 running=0 ") and " failed=1 " in line for line in lines)
     assert "  metawsm.pyz resume --run-id run-1" in lines
 
 
