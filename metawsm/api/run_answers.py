@@ -24,7 +24,7 @@ AGENT = obj(
     {
         "name": TEXT, "profile": TEXT, "ticket": TEXT, "workspace": TEXT, "session": TEXT,
         "state": {"type": "string", "enum": list(AGENT_STATES)}, "state_since": TIME, "open_requests": COUNT,
-        "completed": FLAG, "restarts": COUNT,
+        "completed": FLAG, "round_sequence": SEQUENCE, "restarts": COUNT,
     },
     {
         "reason": TEXT, "exit_code": {"type": "integer"}, "control_thread": TEXT, "validation": TEXT,

@@ -16,7 +16,7 @@ from metawsm.domain.errors import InvalidFields, NotFound
 
 @frozen
 class RunPages:
-    """The endpoints. `run` executes one short query; `page` and `detail` read; `let_go` releases jobs, and counts."""
+    """The endpoints. `run` executes one short query, `page` and `detail` read, `let_go` releases held jobs."""
 
     run: Callable[[Callable[[Db], Any]], Any]
     page: Callable[..., dict[str, Any]]

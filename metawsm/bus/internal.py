@@ -17,6 +17,15 @@ from metawsm.domain.envelope import Envelope
 from metawsm.messages.codec import command_json
 from metawsm.messages.topics import Topics
 
+RESERVED = ("job", "seen", "sla")
+"""Beginnings of the ids of such commands, beside the names of commands, up to the first colon."""
+
+
+def is_reserved(command_id: str, catalogue: Catalogue) -> bool:
+    """Whether an id may only be given by the program: who takes it first would keep the real command from its row."""
+    head, colon, _ = command_id.partition(":")
+    return bool(colon) and (head in RESERVED or f"forum.commands.{head}" in catalogue.types)
+
 
 @frozen
 class Internal:

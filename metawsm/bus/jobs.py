@@ -14,6 +14,7 @@ from metawsm.domain.errors import NotFound
 from metawsm.domain.run import Run, Step
 
 Result = Mapping[str, Any]
+MOST_SHOWN = 4096  # characters of an error
 DOCS = "ttmp"
 """The folder of ticket documents in a repository."""
 
@@ -48,8 +49,8 @@ class Job:
 
 
 def step_job(run: Run, step: Step) -> NewJob:
-    """The job of a step that begins; one that begins again after a failure is another job."""
-    key = f"step:{run.run_id}:{step.index}:{step.attempts}"
+    """The job of a step that begins."""
+    key = f"step:{run.run_id}:{step.index}"
     return NewJob(step.kind, key, run.run_id, {"run_id": run.run_id, "step": step.index}, run.run_id)
 
 
@@ -145,8 +146,14 @@ def moment(step: Step) -> datetime:
     return datetime.fromisoformat(step.started_at or "")
 
 
+def shown(text: str) -> str:
+    """A tool's words as they can be stored: no NUL, no half characters, and of very many only both ends."""
+    text = text.encode("utf-8", "replace").decode().replace("\x00", "\ufffd")
+    return text if len(text) <= MOST_SHOWN else f"{text[: MOST_SHOWN // 2]}\n...\n{text[-MOST_SHOWN // 2 :]}"
+
+
 def record_step(job: Job, state: str, error: str | None, result: Result | None) -> tuple[str, dict[str, Any]]:
     """The outcome of a step's job."""
-    told = {"error": error, "result": dict(result) if result else None}
+    told = {"error": None if error is None else shown(error), "result": dict(result) if result else None}
     body = {"run_id": job.payload["run_id"], "step": job.payload["step"], "state": state, "attempts": job.attempt}
     return "record_step", body | {name: value for name, value in told.items() if value is not None}

@@ -9,7 +9,7 @@ from attrs import define, field, frozen
 
 from metawsm.bus.internal import Internal
 from metawsm.bus.jobs import NewJob
-from metawsm.bus.ports import Db
+from metawsm.bus.ports import Db, Row
 from metawsm.bus.work import Queued
 from metawsm.domain.events import Event
 from metawsm.domain.run import Run
@@ -101,23 +101,26 @@ class Reactor:
     cursors: Cursors
     is_outage: Callable[[Exception], bool]
 
-    def step(self, db: Db, skip: frozenset[int] = frozenset(), limit: int = 50) -> Reacted:
+    def step(self, db: Db, limit: int) -> Reacted:
         """React to the next events and move the cursor with what follows. Raises ReactionFailed."""
         after, head = self.cursors.position(db, self.spec.name), _head(db)
         if after >= head:
             return Reacted((), jobs=False, more=False)
-        queued: list[Queued] = []
-        jobs, last, count = False, after, 0
-        for row in list(db.execute(self._sql, (after, *sorted(self.spec.types), limit))):
-            last, count = row[0], count + 1
-            if last not in skip:
-                reaction = Reaction(db, self.internal, event_of_row(row))
-                self._react(reaction)
-                queued += reaction.queued
-                jobs = jobs or reaction.jobs
-        more = count == limit
-        self.cursors.move(db, self.spec.name, last if more else head, self.internal.tools.now())
-        return Reacted(tuple(queued), jobs, more)
+        rows = list(db.execute(self._sql, (after, *sorted(self.spec.types), limit)))
+        done = [self._react(db, row) for row in rows]
+        more = len(rows) == limit
+        self.pass_over(db, rows[-1][0] if more else head)
+        return Reacted(tuple(row for each in done for row in each.queued), any(each.jobs for each in done), more)
+
+    def again(self, db: Db, sequence: int) -> Reacted:
+        """React to one event once more; the cursor stays. Raises ReactionFailed."""
+        sql = f"SELECT {EVENT_COLUMNS} FROM forum_events WHERE sequence = ?"  # noqa: S608 - a constant
+        reaction = self._react(db, next(iter(db.execute(sql, (sequence,)))))
+        return Reacted(tuple(reaction.queued), reaction.jobs, more=False)
+
+    def pass_over(self, db: Db, sequence: int) -> None:
+        """Nothing is left to be done about the events up to there."""
+        self.cursors.move(db, self.spec.name, sequence, self.internal.tools.now())
 
     @property
     def _sql(self) -> str:
@@ -127,14 +130,15 @@ class Reactor:
             f" WHERE sequence > ? AND event_type IN ({marks}) ORDER BY sequence LIMIT ?"
         )
 
-    def _react(self, reaction: Reaction) -> None:
+    def _react(self, db: Db, row: Row) -> Reaction:
         try:
+            reaction = Reaction(db, self.internal, event_of_row(row))
             self.spec.react(reaction)
         except Exception as error:
             if self.is_outage(error):
                 raise
-            event = reaction.event
-            raise ReactionFailed(self.spec.name, event.sequence, event.envelope.event_id, error) from error
+            raise ReactionFailed(self.spec.name, row[0], row[1], error) from error
+        return reaction
 
 
 def _head(db: Db) -> int:

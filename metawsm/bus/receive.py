@@ -13,6 +13,7 @@ from metawsm.bus.catalogue import Catalogue
 from metawsm.bus.dispatch import CommandRow, Rows, path_fields, read_message
 from metawsm.bus.fields import rules_of
 from metawsm.bus.intake import ControlThreads, Intake
+from metawsm.bus.internal import is_reserved
 from metawsm.bus.ports import Db, Delivery, Message
 from metawsm.bus.specs import CommandSpec
 from metawsm.bus.work import Store, Tools
@@ -127,6 +128,8 @@ class Receiver:
             raise Undecodable(f"the command's identity {fault}")
         if len(command_id) > _LONGEST_ID:
             raise Undecodable(f"the command's identity must be at most {_LONGEST_ID} characters")
+        if is_reserved(command_id, self.catalogue):
+            raise Undecodable(f"the identity {command_id} is one that this program gives to its own commands")
         known = self.rows.find(db, command_id)
         if known is None and self.rows.is_taken(db, command_id):
             raise Undecodable(f"the identity {command_id} is that of an event")
@@ -135,8 +138,8 @@ class Receiver:
                 raise Undecodable(f"the identity {command_id} was used before with another payload")
             return known
         envelope = self._envelope(db, delivery, members, body, command_id, known_by)
-        text = command_json(envelope, body)
-        self.rows.insert(db, command_id, delivery.topic, str(envelope.thread_id), text, self.tools.now())
+        text, key = command_json(envelope, body), str(envelope.thread_id or envelope.run_id)
+        self.rows.insert(db, command_id, delivery.topic, key, text, self.tools.now())
         stored = self.rows.find(db, command_id)
         return stored and attrs.evolve(stored, fresh=True)
 

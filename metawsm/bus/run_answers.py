@@ -24,9 +24,9 @@ def run_answer(work: Work, before: Run | None, facts: Sequence[RunFact], dry_run
     if not dry_run:
         return {"run": run_view(work.record_run(before, facts))}
     run = _after(work, before, facts)
-    known = len(before.steps) if before else 0
-    plan = [{"name": step.name, "kind": step.kind, "args": step.args} for step in run.steps[known:]]
-    return {"run": run_view(run), "plan": plan}
+    under_way = before.busy if before else None
+    taken = [step for step in run.steps if step.state in ("pending", "running") and step != under_way] if facts else []
+    return {"run": run_view(run), "plan": [{"name": s.name, "kind": s.kind, "args": s.args} for s in taken]}
 
 
 def _after(work: Work, before: Run | None, facts: Sequence[RunFact]) -> Run:

@@ -184,12 +184,11 @@ class Work:
     def _run_after(self, run: Run | None, event: Event) -> Run:
         fact: Any = event.fact
         if isinstance(fact, RunCreated):
-            run = created(str(self.command.run_id), fact, self.now, (self.command.actor_type, self.command.actor_name))
-        elif run is not None:
-            run = evolve_run(run, fact, self.now)
-        else:
+            by = (self.command.actor_type, self.command.actor_name)
+            return created(str(self.command.run_id), fact, self.now, by, event.sequence)
+        if run is None:
             raise ValueError(f"{fact.TYPE} is about a run that was never created")
-        return attrs.evolve(run, last_event_sequence=event.sequence)
+        return evolve_run(run, fact, self.now, event.sequence)
 
     def unread_answers(self, thread: Thread, agent: str, first: int, last: int, limit: int) -> list[str]:
         """Post ids of the thread's answers in [first, last] that an agent has not read, the oldest first."""

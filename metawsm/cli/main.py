@@ -44,6 +44,7 @@ class Root(LazyGroup):
             "merge": "metawsm.cli.run_verbs:merge",
             "close": "metawsm.cli.run_verbs:close",
             "cleanup": "metawsm.cli.run_verbs:cleanup",
+            "operator": "metawsm.cli.run_operator:operator",
         },
     }
     where = {name: place for section in sections.values() for name, place in section.items()}

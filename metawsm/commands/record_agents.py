@@ -9,7 +9,6 @@ from attrs import frozen
 
 from metawsm.bus import fields
 from metawsm.bus.intake import existing_run
-from metawsm.bus.run_answers import run_answer
 from metawsm.bus.specs import RUN, CommandSpec
 from metawsm.bus.work import Work
 from metawsm.domain import run_actions
@@ -33,7 +32,8 @@ def handle(work: Work, message: RecordAgents) -> Mapping[str, Any]:
         for name, told in message.seen.items()
         if _is_current(run.agent(name), told)
     ]
-    return run_answer(work, run, run_actions.agents_seen(run, seen, work.now), dry_run=False)
+    work.record_run(run, run_actions.agents_seen(run, seen, work.now))
+    return {}
 
 
 def _is_current(agent: Any, told: Mapping[str, Any]) -> bool:

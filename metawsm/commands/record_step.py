@@ -9,7 +9,6 @@ from attrs import frozen
 
 from metawsm.bus import fields
 from metawsm.bus.intake import existing_run
-from metawsm.bus.run_answers import run_answer
 from metawsm.bus.specs import RUN, CommandSpec
 from metawsm.bus.work import Work
 from metawsm.domain import run_actions
@@ -33,7 +32,8 @@ def handle(work: Work, message: RecordStep) -> Mapping[str, Any]:
     facts = run_actions.step_ended(
         run, message.step, message.state, message.attempts, message.error, message.result, work.now
     )
-    return run_answer(work, run, facts, dry_run=False)
+    work.record_run(run, facts)
+    return {}
 
 
 SPEC = CommandSpec(

@@ -16,9 +16,9 @@ from metawsm.domain import run_actions
 from metawsm.domain.errors import AlreadyExists, InvalidFields
 from metawsm.domain.ids import RUN as RUN_ID
 from metawsm.domain.names import BODY_LIMIT, branch_fault
+from metawsm.domain.run import BOOTSTRAP
 from metawsm.domain.run_events import Brief
 from metawsm.domain.run_plan import Settings, Wish, plan_run
-from metawsm.domain.run_rules import BOOTSTRAP
 
 MODES = ("run", BOOTSTRAP)
 STRATEGIES = ("create", "fork", "reuse")

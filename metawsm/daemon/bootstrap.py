@@ -35,7 +35,7 @@ from metawsm.daemon.refill import Refill
 from metawsm.daemon.relay import Relay
 from metawsm.daemon.restored import continue_above_feed
 from metawsm.daemon.run_settings import settings_of
-from metawsm.daemon.runs_side import RunsSide, runs_side
+from metawsm.daemon.runs_side import RunsSide, reactors_of, runs_side
 from metawsm.daemon.surroundings import Place, job_tools
 from metawsm.daemon.tail import Tail, TailEvent
 from metawsm.daemon.waiting import QUEUED, Waiting
@@ -129,6 +129,7 @@ class _Builder:
         settings = settings_of(self.policy, options.folder)
         self.tools = Tools(now, new_id, self.policy.forum.sla.escalation_minutes, settings)
         self.internal = Internal(self.catalogue, self.outbox, self.store, self.controls, self.tools, self.topics)
+        self.reactors = reactors_of(self.internal)
         self.waiting = Waiting()
         self.telling = False
         self.fresh = Fresh()
@@ -150,6 +151,7 @@ class _Builder:
         self.relay = self._relay()
         self.commands = self._commands()
         self.runs = self._runs()
+        self.runs.note_positions()
         return Core(
             self.options, self.policy, self.topics, self.identity, self.writer, self.readers, self.outbox, self.letters,
             self.catalogue, self.waiting, self.commands, self.lanes, self.projections, self.tail, self.relay,
@@ -160,7 +162,7 @@ class _Builder:
         receiver = Receiver(
             self.catalogue, self.outbox, self.letters, self.store, self.controls, self.tools, self.topics, self.identity
         )
-        self.replayer = Replayer(receiver, self.outbox, self.letters, self.tools)
+        self.replayer = Replayer(receiver, self.outbox, self.letters, self.tools, self.reactors)
         trusted = self.policy.forum.redis.trusted_publishers
         dispatcher = Dispatcher(self.catalogue, self.outbox, self.store, self.tools, trusted, self.fresh)
         return Lanes(
@@ -212,6 +214,7 @@ class _Builder:
         """A commit's fate is not known: whatever it stored is found in the tables."""
         self.relay.reread()
         self.projections.prompt()
+        self.runs.look_again()
 
     def _relay(self) -> Relay:
         messages = partial(publications, feed=self.topics.feed, identity=self.identity)
@@ -269,6 +272,7 @@ class _Builder:
             self.readers.query,
             self.jobs,
             self.internal,
+            self.reactors,
             self.letters,
             job_tools(self.options, self.readers.query, place),
             place,

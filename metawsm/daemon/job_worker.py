@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import random
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from typing import Any, Protocol
@@ -14,7 +14,7 @@ import gevent
 from gevent.event import Event
 
 from metawsm.bus.internal import Internal
-from metawsm.bus.jobs import Job, JobSpec, JobTools, Later, Result
+from metawsm.bus.jobs import Job, JobSpec, JobTools, Later, Result, record_step, shown
 from metawsm.bus.ports import Db, Writer
 from metawsm.bus.work import Queued
 from metawsm.domain.errors import MetawsmError, Obstructed, OutcomeUnknown, Unavailable
@@ -28,8 +28,8 @@ log = logging.getLogger("metawsm.jobs")
 class Jobs(Protocol):
     """The rows of jobs."""
 
-    def ready(self, db: Db, now: str, limit: int) -> list[Job]:
-        """Jobs that may begin now."""
+    def ready(self, db: Db, now: str, lanes: Collection[str], kinds: Collection[str], limit: int) -> list[Job]:
+        """Jobs that may begin now, without those of busy lanes and kinds."""
         ...
 
     def next_at(self, db: Db) -> str | None:
@@ -92,7 +92,8 @@ class JobWorker:
         while True:
             self._wake.clear()
             try:
-                self._begin_what_can()
+                while self._begin_what_can():
+                    pass
                 pause = self._pause()
             except Unavailable as error:
                 log.warning("jobs wait: %s", error.message)
@@ -107,17 +108,26 @@ class JobWorker:
         # What is due and not begun waits for its lane or for room: the end of a job prompts.
         return min(max(ahead, 0.01), LOOK) if ahead > 0 else 1.0
 
-    def _begin_what_can(self) -> None:
-        now = self._tools.now()
-        for job in self._read(lambda db: self._jobs.ready(db, now, 4 * MOST)):
-            if self.at_work < MOST and self._fits(job) and self._writer.run(partial(self._claim, job=job)):
-                self._lanes.add(job.lane)
-                self._kinds[job.kind] += 1
-                gevent.spawn(self._work, job)
+    def _begin_what_can(self) -> bool:
+        """Whether any began: then others may have come into view."""
+        now, full = self._tools.now(), [kind for kind, spec in self._specs.items() if self._kinds[kind] >= spec.at_once]
+        ready = self._read(lambda db: self._jobs.ready(db, now, self._lanes, full, MOST)) if self._has_room else []
+        begun = [self._begin(job) for job in ready]
+        return any(begun)
 
-    def _fits(self, job: Job) -> bool:
+    @property
+    def _has_room(self) -> bool:
+        return self.at_work < MOST
+
+    def _begin(self, job: Job) -> bool:
         spec = self._specs.get(job.kind)
-        return job.lane not in self._lanes and (spec is None or self._kinds[job.kind] < spec.at_once)
+        fits = job.lane not in self._lanes and (spec is None or self._kinds[job.kind] < spec.at_once)
+        if not (fits and self._has_room and self._stored(partial(self._claim, job=job))):
+            return False
+        self._lanes.add(job.lane)
+        self._kinds[job.kind] += 1
+        gevent.spawn(self._work, job)
+        return True
 
     def _claim(self, db: Db, job: Job) -> bool:
         return self._jobs.claim(db, job, self._tools.now())
@@ -127,11 +137,19 @@ class JobWorker:
             self._do(job)
         except Exception as error:
             log.exception("the outcome of job %d (%s) could not be recorded", job.id, job.key)
-            self._again(job, LONGEST_PAUSE, repr(error))
+            self._give_up(job, f"its outcome could not be recorded: {error!a}")
         finally:
             self._lanes.discard(job.lane)
             self._kinds[job.kind] -= 1
             self._wake.set()
+
+    def _give_up(self, job: Job, why: str) -> None:
+        """What cannot be told as it is has failed: who waits for it must hear of an end."""
+        try:
+            self._end(job, self._specs.get(job.kind), "failed", why, None)
+        except Exception:
+            log.exception("job %d (%s) is left for later", job.id, job.key)
+            self._again(job, LONGEST_PAUSE, why)
 
     def _do(self, job: Job) -> None:
         spec = self._specs.get(job.kind)
@@ -167,28 +185,37 @@ class JobWorker:
 
     def _again(self, job: Job, seconds: float, error: str, counted: bool = True) -> None:
         now = self._tools.now()
-        self._stored(lambda db: self._jobs.postpone(db, job, seconds, error, now, counted))
+        self._stored(lambda db: self._jobs.postpone(db, job, seconds, shown(error), now, counted))
 
     def _end(self, job: Job, spec: JobSpec | None, state: str, error: str | None, result: Result | None) -> None:
         """The outcome becomes a command in the commit that ends the job."""
-        told = spec.record(job, state, error, result) if spec else None
+        told = (spec.record if spec else _record_unknown)(job, state, error, result)
 
         def end(db: Db) -> Queued | None:
-            if not self._jobs.finish(db, job, state, error, self._tools.now()) or told is None:
-                return None
-            return self._internal.insert(db, *told, command_id=f"job:{job.key}")
+            ended = self._jobs.finish(db, job, state, error and shown(error), self._tools.now())
+            return self._internal.insert(db, *told, command_id=f"job:{job.key}") if ended and told else None
 
         queued = self._stored(end)
         if queued is not None:
             self._on_commands([queued])
 
     def _stored(self, job: Callable[[Db], Any]) -> Any:
-        """Run a writer job until it is stored: an outcome that is lost would let its effect happen twice."""
+        """Run a writer job until it is stored: an outcome that is lost would let its effect happen twice.
+
+        One that was stored without our hearing of it has nothing to do any more; the relay finds its command.
+        """
         pause = FIRST_PAUSE
         while True:
             try:
                 return self._writer.run(job)
             except (Unavailable, OutcomeUnknown) as error:
-                log.warning("the outcome of a job waits: %s", error.message)
+                log.warning("what became of a job waits to be stored: %s", error.message)
                 gevent.sleep(pause)
                 pause = min(pause * 2, LONGEST_PAUSE)
+
+
+def _record_unknown(
+    job: Job, state: str, error: str | None, result: Result | None
+) -> tuple[str, dict[str, Any]] | None:
+    """A step hears that nobody can do its job; other jobs of an unknown kind have nobody who waits for them."""
+    return record_step(job, state, error, result) if "step" in job.payload else None

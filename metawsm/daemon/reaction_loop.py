@@ -10,6 +10,7 @@ from functools import partial
 import gevent
 
 from metawsm.bus import ports
+from metawsm.bus.letters import REACTION_FAILED
 from metawsm.bus.ports import Db, Writer
 from metawsm.bus.reactions import Reacted, ReactionFailed, Reactor
 from metawsm.bus.receive import DeadLetter, DeadLetters
@@ -18,11 +19,15 @@ from metawsm.domain.errors import Unavailable
 
 ATTEMPTS = 3
 PAUSE = 0.3  # seconds between attempts
+TOGETHER = 50  # events of one job; one by one, while one of them fails
 log = logging.getLogger("metawsm.reactions")
 
 
 class ReactionLoop:
-    """Reacts whenever prompted. `on_commands` hears of commands that were stored, `on_jobs` that there are jobs."""
+    """Reacts whenever prompted. `on_commands` hears of commands that were stored, `on_jobs` that there are jobs.
+
+    An event that fails three times becomes a dead letter in the commit that moves the cursor behind it.
+    """
 
     def __init__(
         self,
@@ -43,8 +48,8 @@ class ReactionLoop:
         self._on_commands = on_commands
         self._on_jobs = on_jobs
         self._running = self._again = False
+        self._limit = TOGETHER
         self._attempts: dict[int, int] = {}
-        self._skip: frozenset[int] = frozenset()
         self.fault: str | None = None
 
     @property
@@ -57,31 +62,27 @@ class ReactionLoop:
         """The event types it reacts to."""
         return self._reactor.spec.types
 
-    def begin(self) -> None:
-        """Note where the log ends if it has never run, and take up what it has left."""
-        name = self.name
-        cursors = self._reactor.cursors
+    def note_position(self) -> None:
+        """If it has never run, note that it begins where the log ends now. Call it before anything can happen."""
+        cursors, name = self._reactor.cursors, self.name
         self._writer.run(lambda db: cursors.move(db, name, cursors.position(db, name), self._now()))
-        self.prompt()
 
     def prompt(self) -> None:
         """There may be new events; never waits."""
         if self._running:
             self._again = True
             return
+        self._running = True
+        self._enqueue(partial(self._reactor.step, limit=self._limit), self._stepped)
+
+    def _enqueue(self, job: Callable[[Db], object], done: Callable[[ports.Outcome], None]) -> None:
         try:
-            self._writer.enqueue(self._step, self._stepped)
+            self._writer.enqueue(job, done)
         except Unavailable as error:
             self.fault = error.message
-            gevent.spawn_later(PAUSE, self.prompt)
-            return
-        self._running = True
-
-    def _step(self, db: Db) -> Reacted:
-        return self._reactor.step(db, self._skip)
+            gevent.spawn_later(PAUSE, self._enqueue, job, done)
 
     def _stepped(self, outcome: ports.Outcome) -> None:
-        self._running = False
         if outcome.error is not None:
             self._failed(outcome.error)
             return
@@ -91,27 +92,50 @@ class ReactionLoop:
             self._on_commands(reacted.queued)
         if reacted.jobs:
             self._on_jobs()
-        if reacted.more or self._again:
-            self._again = False
-            self.prompt()
+        self._go_on(reacted.more)
+
+    def _go_on(self, more: bool) -> None:
+        again, self._running, self._again = more or self._again, False, False
+        if not again:
+            self._limit = TOGETHER
+            self._attempts.clear()
+            return
+        self.prompt()
 
     def _failed(self, error: Exception) -> None:
         self.fault = str(error)
-        if isinstance(error, ReactionFailed):
-            attempt = self._attempts[error.sequence] = self._attempts.get(error.sequence, 0) + 1
-            log.error("attempt %d: %s", attempt, error)
-            if attempt >= ATTEMPTS:
-                self._bury(error)
-                return
-        else:
+        if not isinstance(error, ReactionFailed):
             log.warning("reactions wait: %s", error)
-        gevent.spawn_later(PAUSE, self.prompt)
+            gevent.spawn_later(PAUSE, self._go_on, True)
+            return
+        attempt = self._attempts[error.sequence] = self._attempts.get(error.sequence, 0) + 1
+        log.error("attempt %d: %s", attempt, error)
+        if attempt < ATTEMPTS:
+            self._limit = 1  # what comes before it must not wait, or be passed over, with it
+            gevent.spawn_later(PAUSE, self._go_on, True)
+        else:
+            self._bury(error)
 
     def _bury(self, error: ReactionFailed) -> None:
-        """The event is passed over by this subscriber, and the dead letters say so."""
+        letter = self._letter(error)
+
+        def bury(db: Db) -> None:
+            self._letters.insert(db, letter)
+            self._reactor.pass_over(db, error.sequence)
+
+        def buried(outcome: ports.Outcome) -> None:
+            if outcome.error is None:
+                self._go_on(True)
+            else:
+                log.warning("the dead letter of event %d waits: %s", error.sequence, outcome.error)
+                gevent.spawn_later(PAUSE, self._bury, error)
+
+        self._enqueue(bury, buried)
+
+    def _letter(self, error: ReactionFailed) -> DeadLetter:
         group, feed = self._place
-        letter = DeadLetter(
-            reason="reaction_failed",
+        return DeadLetter(
+            reason=REACTION_FAILED,
             handler=error.subscriber,
             group=group,
             topic=feed,
@@ -122,12 +146,3 @@ class ReactionLoop:
             traceback="".join(traceback.format_exception(error.cause)),
             message_id=error.event_id,
         )
-        self._skip |= {error.sequence}
-        self._attempts.pop(error.sequence, None)
-        try:
-            self._writer.enqueue(partial(self._insert, letter=letter), lambda _: self.prompt())
-        except Unavailable:
-            gevent.spawn_later(PAUSE, self._bury, error)
-
-    def _insert(self, db: Db, letter: DeadLetter) -> None:
-        self._letters.insert(db, letter)

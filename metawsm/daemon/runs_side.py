@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from attrs import define, field
@@ -66,8 +66,17 @@ class RunsSide:
         held = self.writer.run(lambda db: self.jobs.hold(db, self.now()))
         if held:
             log.warning("%d job(s) of the restored backup are held; `metawsm.pyz jobs release` lets them begin", held)
+        self.look_again()
+
+    def note_positions(self) -> None:
+        """Reactions that have never run begin where the log ends now: call it before anything can happen."""
         for loop in self.reactions:
-            loop.begin()
+            loop.note_position()
+
+    def look_again(self) -> None:
+        """There may be events and jobs that nobody told of."""
+        for loop in self.reactions:
+            loop.prompt()
         self.worker.prompt()
 
     def release(self) -> int:
@@ -81,12 +90,22 @@ class RunsSide:
         return {loop.name: loop.fault for loop in self.reactions if loop.fault}
 
 
+def reactors_of(internal: Internal) -> dict[str, Reactor]:
+    """Every reaction by its name."""
+    cursors = SubscriberCursors()
+    return {
+        spec.name: Reactor(spec, internal, cursors, lambda error: translate(error, "") is not error)
+        for spec in SUBSCRIBERS
+    }
+
+
 def runs_side(
     policy: Policy,
     writer: GroupWriter,
     read: Callable[[Callable[[Db], Any]], Any],
     jobs: JobTable,
     internal: Internal,
+    reactors: Mapping[str, Reactor],
     letters: DeadLetters,
     tools: JobTools,
     place: Place,
@@ -98,18 +117,9 @@ def runs_side(
     health = policy.health
     after = Thresholds(health.idle_seconds, health.activity_stalled_seconds, health.progress_stalled_seconds)
     watch = AgentWatch(writer, read, tools.tmux, tools.git, tools.launcher, internal, after, on_commands)
-    cursors = SubscriberCursors()
+    group = policy.forum.redis.group
     loops = [
-        ReactionLoop(
-            writer,
-            Reactor(spec, internal, cursors, lambda error: translate(error, "") is not error),
-            letters,
-            policy.forum.redis.group,
-            feed,
-            now=tools.now,
-            on_commands=on_commands,
-            on_jobs=worker.prompt,
-        )
-        for spec in SUBSCRIBERS
+        ReactionLoop(writer, reactor, letters, group, feed, tools.now, on_commands, worker.prompt)
+        for reactor in reactors.values()
     ]
     return RunsSide(writer, worker, watch, loops, jobs, tools.now, place)

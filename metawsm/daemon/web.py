@@ -59,7 +59,7 @@ def _letters(core: Core, access: Access, rebuild: RebuildPort) -> DeadLetterPage
         whole,
         core.outbox.find,
     )
-    acts = Replaying(core.writer, core.replayer, core.commands, core.translate, rebuild.begin)
+    acts = Replaying(core.writer, core.replayer, core.commands, core.translate, rebuild.begin, core.runs.worker.prompt)
     return DeadLetterPages(access, reads, acts, core.readers.slow)
 
 

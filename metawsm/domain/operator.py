@@ -7,7 +7,7 @@ from datetime import datetime
 
 from attrs import frozen
 
-from metawsm.domain.run import Run, RunAgent
+from metawsm.domain.run import Run, RunAgent, is_complete
 
 NOTHING, ANSWER, RESTART, STOP, ASK_HUMAN = "nothing", "answer_guidance", "restart", "stop", "ask_human"
 UNHEALTHY = ("stalled", "dead", "failed")
@@ -40,7 +40,7 @@ def decide(run: Run, limits: OperatorLimits, now: str) -> Decision:
         return Decision(ANSWER, f"{', '.join(waiting)} asked and waits for an answer", waiting)
     if run.state not in ("running", "failed"):
         return Decision(NOTHING)
-    sick = [agent for agent in run.agents if _is_sick(agent, limits, now)]
+    sick = [agent for agent in run.agents if _is_sick(agent, limits, now) and not is_complete(run, agent)]
     if not sick:
         return Decision(NOTHING)
     names = tuple(agent.name for agent in sick)

@@ -24,6 +24,8 @@ from metawsm.domain.run_events import (
 )
 from metawsm.domain.run_states import ALIVE
 
+BOOTSTRAP = "bootstrap"
+"""The mode of a run with a brief."""
 FIND_REPOSITORIES, SEED_DOCS, START_SESSION = "find_repositories", "seed_docs", "start_session"
 
 
@@ -53,8 +55,9 @@ class Step:
 class RunAgent:
     """An agent of a run. `open_requests`, `completed`, `validation` and `done_criteria` are of the current round.
 
-    `restarts` counts automatic restarts in a row, `restarted_at` is when the newest was. `folder` is where its newest
-    session keeps how its program ended.
+    `round_sequence` is the event that began its newest round: what it reported before does not count. `restarts` counts
+    automatic restarts in a row, `restarted_at` is when the newest was. `folder` is where its newest session keeps how
+    its program ended.
     """
 
     name: str
@@ -71,6 +74,7 @@ class RunAgent:
     completed: bool = False
     validation: str | None = None
     done_criteria: str | None = None
+    round_sequence: int = 0
     restarts: int = 0
     restarted_at: str | None = None
     folder: str | None = None
@@ -129,7 +133,7 @@ class Run:
 
     @property
     def failed_step(self) -> Step | None:
-        """The step of the newest action that failed."""
+        """The first step of the newest action that failed."""
         return next((step for step in self.steps[self.action_from - 1 :] if step.state == "failed"), None)
 
     @property
@@ -150,8 +154,15 @@ class Run:
         return next(w for w in self.workspaces if w.name == name)
 
 
-def created(run_id: str, fact: RunCreated, at: str, by: tuple[str, str | None]) -> Run:
-    """The run that its first fact makes."""
+def is_complete(run: Run, agent: RunAgent) -> bool:
+    """Whether an agent has done what its run asks of it in this round."""
+    if run.mode == BOOTSTRAP:
+        return agent.completed and agent.validation == "passed"
+    return agent.completed or agent.ended_well
+
+
+def created(run_id: str, fact: RunCreated, at: str, by: tuple[str, str | None], sequence: int = 0) -> Run:
+    """The run that its first fact makes; `sequence` as for `evolve_run`."""
     return Run(
         run_id=run_id,
         mode=fact.mode,
@@ -164,7 +175,7 @@ def created(run_id: str, fact: RunCreated, at: str, by: tuple[str, str | None]) 
         strategy=fact.strategy,
         created_at=at,
         updated_at=at,
-        last_event_sequence=0,
+        last_event_sequence=sequence,
         seeded=fact.seeded,
         brief=fact.brief,
         workspaces=fact.workspaces,
@@ -185,9 +196,13 @@ def _numbered(planned: tuple[PlannedStep, ...], after: int) -> tuple[Step, ...]:
     )
 
 
-def evolve_run(run: Run, fact: RunFact, at: str) -> Run:
-    """The run after a fact that happened at a time. Pure; raises ValueError for a second RunCreated."""
-    return attrs.evolve(run, updated_at=at, **_changes(run, fact, at))
+def evolve_run(run: Run, fact: RunFact, at: str, sequence: int = 0) -> Run:
+    """The run after a fact that happened at a time. Pure; raises ValueError for a second RunCreated.
+
+    `sequence` is the fact's place in the log; 0 while it has none.
+    """
+    after = attrs.evolve(run, updated_at=at, last_event_sequence=sequence or run.last_event_sequence)
+    return attrs.evolve(after, **_changes(after, fact, at))
 
 
 def _changes(run: Run, fact: RunFact, at: str) -> dict[str, Any]:
@@ -198,7 +213,8 @@ def _changes(run: Run, fact: RunFact, at: str) -> dict[str, Any]:
             kept = tuple(attrs.evolve(s, state="skipped") if s.state == "pending" else s for s in run.steps)
             return {"steps": (*kept, *_numbered(fact.steps, len(kept))), "action_from": len(kept) + 1}
         case RunRoundStarted():
-            return {"round": fact.round, "agents": tuple(_again(agent, fact, at) for agent in run.agents)}
+            sequence = run.last_event_sequence  # its own, since the run is behind it already
+            return {"round": fact.round, "agents": tuple(_again(agent, fact, at, sequence) for agent in run.agents)}
         case StepStateChanged():
             return _stepped(run, fact, at)
         case RunGuidanceChanged() | RunSignalRecorded() | AgentStateChanged():
@@ -206,11 +222,12 @@ def _changes(run: Run, fact: RunFact, at: str) -> dict[str, Any]:
     raise ValueError(f"no rule for {type(fact).__name__}")
 
 
-def _again(agent: RunAgent, fact: RunRoundStarted, at: str) -> RunAgent:
+def _again(agent: RunAgent, fact: RunRoundStarted, at: str, sequence: int) -> RunAgent:
     if agent.name not in fact.agents:
         return agent
     anew = attrs.evolve(agent, completed=False, validation=None, done_criteria=None, exit_code=None)
-    return attrs.evolve(anew, restarts=fact.restarts, restarted_at=at if fact.restarts else agent.restarted_at)
+    restarted_at = at if fact.restarts else agent.restarted_at
+    return attrs.evolve(anew, round_sequence=sequence, restarts=fact.restarts, restarted_at=restarted_at)
 
 
 def _stepped(run: Run, fact: StepStateChanged, at: str) -> dict[str, Any]:
@@ -241,7 +258,8 @@ def _found(run: Run, step: Step) -> dict[str, Any]:
         )
         return {"agents": tuple(begun)}
     if path := step.result.get("workspace_path"):
-        moved = (attrs.evolve(w, path=path) if w.name == step.args["workspace"] else w for w in run.workspaces)
+        place = {"path": path, "branch": step.result["branch"]}  # a workspace that is used again keeps its own
+        moved = (attrs.evolve(w, **place) if w.name == step.args["workspace"] else w for w in run.workspaces)
         return {"workspaces": tuple(moved)}
     return {}
 

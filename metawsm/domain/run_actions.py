@@ -8,7 +8,7 @@ from typing import Any
 from attrs import define, field
 
 from metawsm.domain.errors import IllegalTransition, InvalidFields
-from metawsm.domain.run import START_SESSION, Run, RunAgent, Step, created, evolve_run
+from metawsm.domain.run import START_SESSION, Run, RunAgent, Step, created, evolve_run, is_complete
 from metawsm.domain.run_events import (
     AgentStateChanged,
     PlannedStep,
@@ -27,14 +27,17 @@ from metawsm.domain.run_plan import (
     plan_cleanup,
     plan_close,
     plan_feedback,
+    plan_making,
     plan_merge,
     plan_sessions,
     plan_stop,
+    start_session,
 )
-from metawsm.domain.run_rules import check_close, is_complete, settle
-from metawsm.domain.run_states import AGENTS, RUNS, STEPS, check_move
+from metawsm.domain.run_rules import check_close, settle
+from metawsm.domain.run_states import AGENTS, OBSERVED, RUNS, STEPS, check_move
 
 _ENDS = {"planning": "running", "stopping": "stopped", "closing": "closed"}
+_AT_WORK = ("planning", "running", "awaiting_guidance")
 
 
 @define
@@ -105,22 +108,22 @@ def create(run_id: str, fact: RunCreated, at: str, by: tuple[str, str | None], p
 
 
 def resume(run: Run, at: str) -> list[RunFact]:
-    """Go on: the step that failed is tried again; without one, agents that ended or died begin anew."""
-    if run.state in ("running", "planning", "awaiting_guidance"):
+    """Go on: what was not made is made, and agents that failed, ended early or died begin anew, in the same round."""
+    ended = [agent for agent in run.agents if not agent.alive and not is_complete(run, agent)]
+    if run.state in _AT_WORK and (run.busy is not None or not ended):
         return []
-    if run.state not in ("paused", "failed", "stopped"):
+    if run.state not in (*_AT_WORK, "paused", "failed", "stopped"):
         raise IllegalTransition(f"run {run.run_id} is {run.state}: there is nothing to resume")
+    _check_calm(run, "resumed")
     changes = Changes(run, at)
-    changes.move("planning", "resumed")
-    if run.state == "paused" or run.busy is not None:
+    if run.state not in _AT_WORK:
+        changes.move("planning", "resumed")
+    if run.state == "paused":
         changes.advance()
-    elif run.failed_step is not None and run.state == "failed":
-        changes.move_step(run.failed_step, "running")
     else:
-        agents = [agent for agent in run.agents if not agent.alive and not is_complete(run, agent)]
-        for agent in agents:
+        for agent in ended:
             changes.move_agent(agent.name, "pending", "resumed")
-        changes.begin("resume", plan_sessions(run, "resume", agents))
+        changes.begin("resume", plan_sessions(run, "resume", ended))
     return changes.facts
 
 
@@ -136,8 +139,7 @@ def stop(run: Run, at: str) -> list[RunFact]:
 
 def _end_sessions(changes: Changes, action: str, steps: Sequence[PlannedStep]) -> None:
     for agent in changes.run.agents:
-        if agent.state not in ("stopped", "failed"):
-            changes.move_agent(agent.name, "stopping", action)
+        changes.move_agent(agent.name, "stopping", action)
     changes.begin(action, steps)
 
 
@@ -156,9 +158,7 @@ def iterate(run: Run, feedback: str, at: str) -> list[RunFact]:
     _check_calm(run, "iterated")
     changes = Changes(run, at)
     _new_round(changes, "iterate", run.agents, feedback, 0)
-    sessions = plan_sessions(run, "iterate", run.agents)
-    made = [step for step in sessions if step.kind != START_SESSION]
-    starts = [step for step in sessions if step.kind == START_SESSION]
+    made, starts = plan_making(run, "iterate", run.agents), [start_session("iterate", a.name) for a in run.agents]
     changes.begin("iterate", (*made, *plan_feedback(run, feedback), *starts))
     return changes.facts
 
@@ -219,8 +219,6 @@ def close(run: Run, entry: str | None, merge_first: bool, at: str) -> list[RunFa
 
 def cleanup(run: Run, keep_workspaces: bool, force: bool, at: str) -> list[RunFact]:
     """End the sessions and remove the workspaces. A completed or closed run stays so; another one is stopped."""
-    if run.busy is not None and run.state in ("closing", "stopping"):
-        raise IllegalTransition(f"run {run.run_id} is {run.state}; wait until that has ended")
     changes = Changes(run, at)
     if run.state not in ("completed", "closed", "stopped"):
         changes.move("stopping", "cleanup")
@@ -236,7 +234,7 @@ def step_ended(
     if step is None or step.state != "running":
         return []
     changes = Changes(run, at)
-    changes.move_step(step, state, attempts=step.attempts + attempts, error=error, result=result)
+    changes.move_step(step, state, attempts=attempts, error=error, result=result)
     if state == "done":
         _follow(changes, step, result or {})
         changes.advance()
@@ -248,49 +246,59 @@ def step_ended(
 def _follow(changes: Changes, step: Step, result: dict[str, Any]) -> None:
     """What a step that is done means for its agent."""
     agent = step.args.get("agent")
-    if step.kind == START_SESSION and changes.run.state != "stopping":
+    if step.kind == START_SESSION:
         changes.move_agent(str(agent), "running", step.action)
     elif step.kind == STOP_SESSION:
         changes.move_agent(str(agent), "stopped", step.action, result.get("exit_code"))
 
 
 def _fail(changes: Changes, step: Step, error: str) -> None:
-    """What cannot be done ends its action; an end that fails does not keep the others from ending."""
+    """What cannot be done ends its action; an end that fails does not keep the others from ending.
+
+    A step of an earlier action than the newest one is past: it stops nothing.
+    """
     run = changes.run
     if step.kind == START_SESSION:
         changes.move_agent(str(step.args.get("agent")), "failed", error)
-    if run.state == "closing":
-        blocked = "" if step.kind == CHECK_GATES else f"{step.name}: "
-        for left in [each for each in run.steps if each.state == "pending"]:
-            changes.move_step(left, "skipped")
-        changes.move("completed", f"close blocked: {blocked}{error}")
-    elif run.state == "stopping" or step.action == "cleanup":
+    if step.index < run.action_from or step.action in ("stop", "cleanup"):
         changes.advance()
-    elif run.state in ("planning", "running", "awaiting_guidance"):
+        return
+    for left in [each for each in run.steps if each.state == "pending"]:
+        changes.move_step(left, "skipped")
+    if step.action == "close":
+        blocked = "" if step.kind == CHECK_GATES else f"{step.name}: "
+        changes.move("completed", f"close blocked: {blocked}{error}")
+    elif step.action != "merge":
         changes.move("failed", f"{step.name}: {error}")
+    changes.settle()
 
 
 def agents_seen(run: Run, seen: Sequence[tuple[str, str, str | None, int | None]], at: str) -> list[RunFact]:
-    """What was found out about agents: name, state, reason, exit code. Only what is news and legal becomes a fact."""
+    """What was found out about agents at work: name, state, reason, exit code. Only what is news becomes a fact."""
     changes = Changes(run, at)
     for name, state, reason, exit_code in seen:
-        changes.move_agent(name, state, reason, exit_code)
-    if changes.facts and run.busy is None:
+        agent = run.agent(name)
+        if agent is not None and agent.alive and state in OBSERVED:
+            changes.move_agent(name, state, reason, exit_code)
+    if changes.facts:
         changes.settle()
     return changes.facts
 
 
 def control_changed(
-    run: Run, agent: str, thread_id: str, open_requests: int, report: Mapping[str, Any], at: str
+    run: Run, agent: str, thread_id: str, open_requests: int, report: Mapping[str, Any], reported: int, at: str
 ) -> list[RunFact]:
-    """An agent's control thread has so many open requests now; `report` is a completion or validation, or empty."""
+    """An agent's control thread has so many open requests now; `report` is a completion or validation, or empty.
+
+    `reported` is the sequence of the report: one of before the agent's round does not count.
+    """
     known = run.agent(agent)
     if known is None:
         return []
     changes = Changes(run, at)
     if (known.open_requests, known.control_thread) != (open_requests, thread_id):
         changes.add(RunGuidanceChanged(agent, thread_id, open_requests))
-    if report:
+    if report and reported > known.round_sequence:
         told = (report.get("status"), report.get("done_criteria"))
         changes.add(RunSignalRecorded(agent, str(report["control_type"]), *told))
     changes.settle()

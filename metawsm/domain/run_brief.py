@@ -41,6 +41,12 @@ def _folded(text: str) -> str:
     return "\n      ".join(text.splitlines())
 
 
+_VALIDATE = (
+    ' and `metawsm forum signal --type validation --status passed --done-criteria "..."` with the done criteria of the'
+    " brief, word for word."
+)
+
+
 def prompt_of(base: str, skills: Sequence[str], run: Run, agent: RunAgent) -> str:
     """What an agent is told first: its profile's prompt, its skills, and how it asks and reports."""
     parts = [base.strip()]
@@ -52,8 +58,6 @@ def prompt_of(base: str, skills: Sequence[str], run: Run, agent: RunAgent) -> st
         + (", the brief of this run among them." if run.brief else ".")
         + ' When you need a decision: `metawsm forum signal --type guidance_request --question "..."`, then'
         " `metawsm forum wait`. Read what was answered with `metawsm forum inbox`. When you are done, commit, then"
-        ' `metawsm forum signal --type completion --summary "..."` and'
-        ' `metawsm forum signal --type validation --status passed --done-criteria "..."` with the done criteria of'
-        " the brief, word for word."
+        ' `metawsm forum signal --type completion --summary "..."`' + (_VALIDATE if run.brief else ".")
     )
     return "\n\n".join(part for part in parts if part)

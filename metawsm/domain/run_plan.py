@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 from attrs import frozen
 
+from metawsm.domain.errors import InvalidFields
+from metawsm.domain.ids import RUN
 from metawsm.domain.names import slug
 from metawsm.domain.operator import OperatorLimits
 from metawsm.domain.run import FIND_REPOSITORIES, SEED_DOCS, START_SESSION, Run, RunAgent
@@ -16,8 +19,13 @@ from metawsm.domain.run_events import Brief, PlannedAgent, PlannedStep, RunCreat
 CREATE_WORKSPACE, PREPARE_DOCS = "create_workspace", "prepare_docs"
 STOP_SESSION, WRITE_FEEDBACK, REMOVE_WORKSPACE = "stop_session", "write_feedback", "remove_workspace"
 CHECK_GATES, CLOSE_DOCS, MERGE_BRANCH = "check_gates", "close_docs", "merge_branch"
+MAKING = (FIND_REPOSITORIES, CREATE_WORKSPACE, SEED_DOCS, PREPARE_DOCS, WRITE_FEEDBACK)
+"""Kinds of steps that have to be done before an agent begins."""
 _UNSAFE = re.compile(r"[^A-Za-z0-9_-]+")
+_OURS = re.compile(rf"{RUN}-[0-9a-f]{{8}}(?:-[0-9a-f]{{4}}){{3}}-[0-9a-f]{{4}}([0-9a-f]{{8}})")
+_SHORT = re.compile(rf"{RUN}-([a-z0-9]{{1,8}})")
 _NAME_LIMIT = 64
+_SESSION_LIMIT = 200
 
 
 @frozen
@@ -53,11 +61,15 @@ class Wish:
 
 
 def plan_run(run_id: str, wish: Wish, settings: Settings) -> RunCreated:
-    """The run with all its names and the steps that bring it to life."""
-    workspaces = _workspaces(run_id, wish, settings)
+    """The run with all its names and the steps that bring it to life.
+
+    Raises InvalidFields where the settings leave it without an agent, or without the workspace that its strategy needs.
+    """
+    strategy, base = wish.strategy or settings.strategy, wish.base or settings.base
+    _check(wish, settings, strategy)
+    workspaces = _workspaces(run_id, wish, settings, strategy)
     doc_home = wish.doc_home_repo or wish.repos[0]
     agents = _agents(wish, settings, workspaces)
-    strategy, base = wish.strategy or settings.strategy, wish.base or settings.base
     steps = [
         PlannedStep("start", FIND_REPOSITORIES, f"find {', '.join(wish.repos)}", {"repos": list(wish.repos)}),
         *_made(workspaces, strategy, wish.source),
@@ -79,10 +91,27 @@ def plan_run(run_id: str, wish: Wish, settings: Settings) -> RunCreated:
     )
 
 
-def _workspaces(run_id: str, wish: Wish, settings: Settings) -> tuple[Workspace, ...]:
-    token = re.sub(r"[^a-z0-9]", "", run_id.lower().removeprefix("run-"))[-8:] or "x"
+def _check(wish: Wish, settings: Settings, strategy: str) -> None:
+    faults: dict[str, list[str]] = {}
+    if strategy != "create" and wish.source is None:
+        faults["source"] = [f"is required for the strategy {strategy}, which the policy names"]
+    if not settings.agents:
+        faults["agents"] = ["the policy names none: add one to its `agents`"]
+    if faults:
+        raise InvalidFields(f"faulty field(s): {', '.join(faults)}", fields=faults)
+
+
+def token_of(run_id: str) -> str:
+    """At most 8 letters and digits that tell the run's workspaces from those of other runs of its tickets."""
+    if found := _OURS.fullmatch(run_id) or _SHORT.fullmatch(run_id):
+        return found[1]
+    return hashlib.sha256(run_id.encode()).hexdigest()[:8]
+
+
+def _workspaces(run_id: str, wish: Wish, settings: Settings, strategy: str) -> tuple[Workspace, ...]:
+    token = token_of(run_id)
     names = _distinct(f"{slug(ticket)[: _NAME_LIMIT - 12]}-{token}" for ticket in wish.tickets)
-    if (wish.strategy or settings.strategy) == "reuse" and wish.source:
+    if strategy == "reuse" and wish.source:
         names = [wish.source] * len(wish.tickets)
     return tuple(
         Workspace(name, ticket, f"{settings.branch_prefix}/{name}", f"{settings.workspace_root}/{name}")
@@ -96,9 +125,12 @@ def _agents(wish: Wish, settings: Settings, workspaces: Sequence[Workspace]) -> 
     places = [(name, profile, w) for w in workspaces for name, profile in wanted]
     several = len(workspaces) > 1
     names = _distinct((f"{n}-{slug(w.ticket)}" if several else n)[:_NAME_LIMIT] for n, _, w in places)
+    pattern = settings.session_pattern
+    named = (session_name(pattern, name, w.name) for name, (_, _, w) in zip(names, places, strict=True))
+    sessions = _distinct(named, _SESSION_LIMIT)
     return tuple(
-        PlannedAgent(name, profile, w.ticket, w.name, session_name(settings.session_pattern, name, w.name))
-        for name, (_, profile, w) in zip(names, places, strict=True)
+        PlannedAgent(name, profile, w.ticket, w.name, session)
+        for name, session, (_, profile, w) in zip(names, sessions, places, strict=True)
     )
 
 
@@ -108,13 +140,13 @@ def session_name(pattern: str, agent: str, workspace: str) -> str:
     return _UNSAFE.sub("-", named).strip("-") or "agent"
 
 
-def _distinct(names: Iterable[str]) -> list[str]:
+def _distinct(names: Iterable[str], limit: int = _NAME_LIMIT) -> list[str]:
     """The names in order; one that was there before gets a number."""
     found: list[str] = []
     for name in names:
         candidate, number = name, 2
         while candidate in found:
-            candidate, number = f"{name[: _NAME_LIMIT - 4]}-{number}", number + 1
+            candidate, number = f"{name[: limit - 4]}-{number}", number + 1
         found.append(candidate)
     return found
 
@@ -140,15 +172,35 @@ def start_session(action: str, agent: str) -> PlannedStep:
 
 
 def plan_sessions(run: Run, action: str, agents: Sequence[RunAgent]) -> tuple[PlannedStep, ...]:
-    """Sessions begun anew, in workspaces that are made again where they were removed."""
-    gone = removed(run)
-    needed = [w for w in run.workspaces if w.name in gone and any(a.workspace == w.name for a in agents)]
-    again = [
-        PlannedStep(action, step.kind, step.name, step.args)
-        for step in run.steps
-        if step.action == "start" and step.args.get("workspace") in {w.name for w in needed}
-    ]
-    return (*again, *(start_session(action, agent.name) for agent in agents))
+    """Sessions begun anew, after what is not made, or not any more, of the workspaces they are in."""
+    return (*plan_making(run, action, agents), *(start_session(action, agent.name) for agent in agents))
+
+
+def plan_making(run: Run, action: str, agents: Sequence[RunAgent]) -> list[PlannedStep]:
+    """The steps of earlier plans that have to be done before these agents begin, and are not done."""
+    used, made = {None, *(agent.workspace for agent in agents)}, _made_by(run)
+    again: list[PlannedStep] = []
+    for step in run.steps:
+        wanted = PlannedStep(action, step.kind, step.name, step.args)
+        needed = step.kind in MAKING and step.args.get("workspace") in used and (step.kind, step.args) not in made
+        if needed and wanted not in again:
+            again.append(wanted)
+    return again
+
+
+def _made_by(run: Run) -> list[tuple[str, dict[str, Any]]]:
+    """What the steps have made, as kind and args.
+
+    Removing a workspace, even in vain, undoes its making; its branch stays, with the documents on it.
+    """
+    made: list[tuple[str, dict[str, Any]]] = []
+    for step in run.steps:
+        if step.kind == REMOVE_WORKSPACE and step.state in ("done", "failed"):
+            name = step.args["workspace"]
+            made = [each for each in made if each[0] != CREATE_WORKSPACE or each[1]["workspace"] != name]
+        elif step.state == "done":
+            made.append((step.kind, step.args))
+    return made
 
 
 def removed(run: Run) -> set[str]:

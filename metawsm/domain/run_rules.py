@@ -7,24 +7,23 @@ from collections.abc import Iterator
 from attrs import frozen
 
 from metawsm.domain.errors import CloseBlocked, IllegalTransition
-from metawsm.domain.run import Run, RunAgent
-
-BOOTSTRAP = "bootstrap"
+from metawsm.domain.run import BOOTSTRAP, Run, RunAgent, is_complete
+from metawsm.domain.run_plan import removed
 
 
 def settle(run: Run) -> list[tuple[str, str | None]]:
     """The states, each with its reason, that the run goes through now; empty where it stays as it is.
 
-    A failed agent fails the run; an open guidance request holds it; the last answer lets it go on. A bootstrap run is
-    completed when every agent has reported completion and a passed validation, a standard one when every agent has
-    reported completion or ended with 0.
+    An agent that failed before it was done fails the run; an open guidance request holds it; the last answer lets it
+    go on. A bootstrap run is completed when every agent has reported completion and a passed validation, a standard one
+    when every agent has reported completion or ended with 0. While a step is under way nothing ends.
     """
     if run.state == "completed" and run.waits:
         return [("running", "guidance requested"), ("awaiting_guidance", _who_waits(run))]
     if run.state not in ("running", "awaiting_guidance"):
         return []
-    failed = next((agent for agent in run.agents if agent.state == "failed"), None)
-    if failed is not None:
+    failed = next((agent for agent in run.agents if agent.state == "failed" and not is_complete(run, agent)), None)
+    if failed is not None and run.busy is None:
         return [("failed", f"agent {failed.name}: {failed.reason}")]
     if run.waits:
         return [("awaiting_guidance", _who_waits(run))] if run.state == "running" else []
@@ -36,13 +35,6 @@ def settle(run: Run) -> list[tuple[str, str | None]]:
 
 def _who_waits(run: Run) -> str:
     return f"guidance requested by {', '.join(agent.name for agent in run.agents if agent.open_requests)}"
-
-
-def is_complete(run: Run, agent: RunAgent) -> bool:
-    """Whether an agent has done what its run asks of it in this round."""
-    if run.mode == BOOTSTRAP:
-        return agent.completed and agent.validation == "passed"
-    return agent.completed or agent.ended_well
 
 
 @frozen
@@ -77,7 +69,9 @@ def raise_gates(run: Run, gates: list[Gate]) -> None:
 
 
 def _gates(run: Run) -> Iterator[Gate]:
-    """Completion and passed validation with the brief's done criteria, for bootstrap runs."""
+    """Its workspaces; and, of bootstrap runs, completion and passed validation with the brief's done criteria."""
+    for name in sorted(removed(run)):
+        yield Gate(f"workspace {name} was removed", f"metawsm.pyz restart --run-id {run.run_id}")
     if run.mode != BOOTSTRAP:
         return
     if run.brief is None:

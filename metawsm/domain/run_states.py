@@ -19,9 +19,9 @@ RUNS: dict[str, frozenset[str]] = {
     "running": frozenset({"awaiting_guidance", "failed", "completed", "stopping"}),
     "awaiting_guidance": frozenset({"running", "failed", "stopping"}),
     "paused": frozenset({"planning", "stopping"}),
-    "failed": frozenset({"planning", "running", "stopping"}),
+    "failed": frozenset({"planning", "stopping"}),
     "stopping": frozenset({"stopped", "failed"}),
-    "stopped": frozenset({"planning", "running"}),
+    "stopped": frozenset({"planning"}),
     "completed": frozenset({"closing", "planning", "running", "stopping"}),
     "closing": frozenset({"closed", "completed"}),
     "closed": frozenset(),
@@ -29,22 +29,24 @@ RUNS: dict[str, frozenset[str]] = {
 STEPS: dict[str, frozenset[str]] = {
     "pending": frozenset({"running", "skipped"}),
     "running": frozenset({"done", "failed"}),
-    "failed": frozenset({"running"}),
+    "failed": frozenset(),
     "done": frozenset(),
     "skipped": frozenset(),
 }
 AGENTS: dict[str, frozenset[str]] = {
-    "pending": frozenset({"running", "failed", "stopping", "stopped"}),
+    "pending": frozenset({"running", "failed", "stopping"}),
     "running": frozenset({"pending", "idle", "stalled", "dead", "stopping", "stopped", "failed"}),
     "idle": frozenset({"pending", "running", "stalled", "dead", "stopping", "stopped", "failed"}),
     "stalled": frozenset({"pending", "running", "idle", "dead", "stopping", "stopped", "failed"}),
-    "dead": frozenset({"pending", "running", "stopping", "stopped", "failed"}),
+    "dead": frozenset({"pending", "stopping"}),
     "stopping": frozenset({"pending", "stopped", "failed"}),
-    "stopped": frozenset({"pending", "failed"}),
-    "failed": frozenset({"pending", "stopping", "stopped"}),
+    "stopped": frozenset({"pending"}),
+    "failed": frozenset({"pending", "stopped"}),
 }
 ALIVE = ("running", "idle", "stalled")
 """States of an agent whose session is there and whose program has not ended."""
+OBSERVED = (*ALIVE, "dead", "stopped", "failed")
+"""States of an agent that a look at its session can find."""
 ACTIVE = ("planning", "running", "awaiting_guidance", "stopping", "closing")
 """States of a run in which something is going on."""
 

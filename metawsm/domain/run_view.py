@@ -55,20 +55,20 @@ def _full(members: dict[str, Any]) -> dict[str, Any]:
 def hints(run: Run) -> list[str]:
     """The commands that lead on from here."""
     at = f"--run-id {run.run_id}"
-    waiting = [agent for agent in run.agents if agent.open_requests]
-    if waiting:
-        return [
-            f"metawsm.pyz forum signal {at} --ticket {agent.ticket} --agent-name {agent.name}"
-            " --type guidance_answer --answer ..."
-            for agent in waiting
-        ]
-    return [f"metawsm.pyz {text.format(at=at)}" for text in _NEXT.get(run.state, ())]
+    answers = [
+        f"metawsm.pyz forum signal {at} --ticket {agent.ticket} --agent-name {agent.name}"
+        " --type guidance_answer --answer ..."
+        for agent in run.agents
+        if agent.open_requests
+    ]
+    return [*answers, *(f"metawsm.pyz {text.format(at=at)}" for text in _NEXT[run.state])]
 
 
 _NEXT: dict[str, tuple[str, ...]] = {
     "created": ("watch {at}",),
     "planning": ("watch {at}",),
     "running": ("watch {at}", "stop {at}"),
+    "awaiting_guidance": (),
     "paused": ("resume {at}", "cleanup {at}"),
     "failed": ("resume {at}", "restart {at}", "cleanup {at}"),
     "stopping": ("watch {at}",),

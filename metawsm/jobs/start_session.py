@@ -45,7 +45,7 @@ def _subject(tools: JobTools, job: Job) -> tuple[Run, Step, RunAgent]:
 
 
 def _folder(tools: JobTools, run: Run, step: Step, agent: RunAgent) -> Path:
-    return tools.state_folder / "agents" / run.run_id / f"{agent.name}-{step.index}-{step.attempts}"
+    return tools.state_folder / "agents" / run.run_id / f"{agent.name}-{step.index}"
 
 
 def _told(folder: Path) -> Result:

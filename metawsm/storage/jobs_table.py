@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -20,11 +21,18 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (job_key) DO NOTHING
 _COLUMNS = "id, kind, job_key, lane, run_id, payload_json, attempt, status"
 # A running one of another boot was cut off: it is open again.
 _OPEN = "status IN ('pending', 'running') AND (status = 'pending' OR boot IS NOT ?1)"
-_READY = f"SELECT {_COLUMNS} FROM jobs WHERE {_OPEN} AND not_before <= ?2 ORDER BY not_before, id LIMIT ?3"
+_READY = f"""
+SELECT {_COLUMNS} FROM jobs
+WHERE {_OPEN} AND not_before <= ?2
+    AND lane NOT IN (SELECT value FROM json_each(?3)) AND kind NOT IN (SELECT value FROM json_each(?4))
+ORDER BY not_before, id LIMIT ?5
+"""
 _NEXT = f"SELECT min(not_before) FROM jobs WHERE {_OPEN}"
-_CLAIM = (
-    f"UPDATE jobs SET status = 'running', boot = ?1, attempt = attempt + 1, updated_at = ?2 WHERE id = ?3 AND {_OPEN}"
-)
+# Told twice, for want of an answer, it is claimed once: the attempt tells which claim it was.
+_CLAIM = f"""
+UPDATE jobs SET status = 'running', boot = ?1, attempt = ?2, updated_at = ?3
+WHERE id = ?4 AND ({_OPEN} OR (status = 'running' AND attempt = ?2))
+"""
 _POSTPONE = """
 UPDATE jobs SET status = 'pending', attempt = ?, not_before = ?, error = ?, updated_at = ? WHERE id = ? AND boot = ?
 """
@@ -50,17 +58,18 @@ class JobTable:
         row = (job.kind, job.key, job.lane, job.run_id, to_json(job.payload), self.epoch, later(now, job.delay))
         db.execute(_INSERT, (*row, now, now))
 
-    def ready(self, db: Db, now: str, limit: int) -> list[Job]:
-        """Jobs that may begin now, the longest waiting first."""
-        return [_job(row) for row in db.execute(_READY, (self.boot, now, limit))]
+    def ready(self, db: Db, now: str, lanes: Collection[str], kinds: Collection[str], limit: int) -> list[Job]:
+        """Jobs that may begin now, the longest waiting first, without those of busy lanes and kinds."""
+        busy = (to_json(sorted(lanes)), to_json(sorted(kinds)))
+        return [_job(row) for row in db.execute(_READY, (self.boot, now, *busy, limit))]
 
     def next_at(self, db: Db) -> str | None:
         """When the next one may begin."""
         return next((at for (at,) in db.execute(_NEXT, (self.boot,))), None)
 
     def claim(self, db: Db, job: Job, now: str) -> bool:
-        """Take it for this process; False when it is taken or ended."""
-        db.execute(_CLAIM, (self.boot, now, job.id))
+        """Take it for this process; False when it is taken or ended. The same claim may be made again."""
+        db.execute(_CLAIM, (self.boot, job.attempt, now, job.id))
         return db.changes() == 1
 
     def postpone(self, db: Db, job: Job, seconds: float, error: str, now: str, counted: bool = True) -> None:

@@ -11,7 +11,7 @@ from metawsm.bus import cursors
 from metawsm.bus.ports import Db
 from metawsm.bus.reading import Filters
 from metawsm.domain.operator import OperatorLimits, decide
-from metawsm.domain.run import Run
+from metawsm.domain.run import Run, RunAgent
 from metawsm.domain.run_states import ACTIVE
 from metawsm.domain.run_view import run_view
 from metawsm.projections import thread_stats, thread_views
@@ -76,7 +76,7 @@ def run_detail(
     return told | {
         "checkouts": [_checkout(row) for row in db.execute(_CHECKOUTS, (run_id,))],
         "docs": [_full(dict(zip(_SYNC_NAMES, row, strict=True))) for row in db.execute(_SYNCS, (run_id,))],
-        "guidance": [asked for agent in run.agents for asked in _guidance(db, agent.name, agent.control_thread)],
+        "guidance": [asked for agent in run.agents if agent.open_requests for asked in _guidance(db, agent)],
         "forum": _forum(db, run, escalation_minutes, now, due),
         "operator": attrs.asdict(decide(run, limits, now)),
     }
@@ -91,14 +91,13 @@ def _checkout(row: Any) -> dict[str, Any]:
     return told | _full({"error": error, "last_change_at": changed})
 
 
-def _guidance(db: Db, agent: str, thread_id: str | None) -> list[dict[str, Any]]:
+def _guidance(db: Db, agent: RunAgent) -> list[dict[str, Any]]:
     """An agent's open requests, the oldest first."""
-    if thread_id is None:
-        return []
+    thread_id = agent.control_thread
     requests: list[str] = next((json.loads(row[0] or "[]") for row in db.execute(_REQUESTS, (thread_id,))), [])
     found = ((post_id, *next(iter(db.execute(_POST, (post_id,))), ("", None))) for post_id in requests)
     return [
-        {"agent": agent, "thread_id": thread_id, "post_id": post_id, "question": body, "asked_at": at}
+        {"agent": agent.name, "thread_id": thread_id, "post_id": post_id, "question": body, "asked_at": at}
         for post_id, body, at in found
     ]
 

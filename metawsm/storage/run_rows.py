@@ -23,8 +23,8 @@ _STEP = (
 )  # fmt: skip
 _AGENT = (
     "agent_name", "profile", "ticket", "workspace", "session", "state", "state_since", "reason", "exit_code",
-    "control_thread", "open_requests", "completed", "validation", "done_criteria", "restarts", "restarted_at",
-    "folder",
+    "control_thread", "open_requests", "completed", "validation", "done_criteria", "round_sequence", "restarts",
+    "restarted_at", "folder",
 )  # fmt: skip
 _BRIEF = ("goal", "scope", "done_criteria", "constraints", "merge_intent")
 _SYNC = ("run_id", "ticket", "workspace", "status", "revision", "error", "updated_at")

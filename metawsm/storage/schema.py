@@ -167,7 +167,8 @@ CREATE TABLE agents (
     workspace TEXT NOT NULL, session TEXT NOT NULL, state TEXT NOT NULL, state_since TEXT NOT NULL, reason TEXT,
     exit_code INTEGER, control_thread TEXT, open_requests INTEGER NOT NULL, completed INTEGER NOT NULL,
     validation TEXT,
-    done_criteria TEXT, restarts INTEGER NOT NULL, restarted_at TEXT, folder TEXT, PRIMARY KEY (run_id, agent_name)
+    done_criteria TEXT, round_sequence INTEGER NOT NULL, restarts INTEGER NOT NULL, restarted_at TEXT, folder TEXT,
+    PRIMARY KEY (run_id, agent_name)
 ) WITHOUT ROWID;
 CREATE INDEX agents_watched ON agents (state) WHERE state IN ('running', 'idle', 'stalled');
 CREATE TABLE doc_sync_states (

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from metawsm.bus.reactions import Reaction, SubscriberSpec
 from metawsm.domain.events import ControlSignal, PostAdded, StateChanged, ThreadClosed
 
@@ -19,7 +21,8 @@ def react(reaction: Reaction) -> None:
         return
     if reaction.run(head.run_id) is None:
         return
-    body = {"run_id": head.run_id, "agent_name": head.agent_name, "thread_id": head.thread_id}
+    about = {"run_id": head.run_id, "agent_name": head.agent_name, "thread_id": head.thread_id}
+    body: dict[str, Any] = {**about, "sequence": reaction.event.sequence}
     reports = isinstance(fact, ControlSignal) and fact.signal.get("control_type") in _REPORTS
     reaction.send("follow_control", body | ({"signal": fact.signal} if reports else {}))  # type: ignore[union-attr]
 

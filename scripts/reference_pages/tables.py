@@ -73,7 +73,7 @@ TABLES: dict[str, tuple[str, dict[str, str]]] = {
         "thread_id": "the thread, if it is about one", "run_id": "the run", "agent_name": "the agent",
     }),
     "forum_outbox": ("Every accepted command and every event on its way; done rows are kept for some days", {
-        "id": "place in the order of acceptance", "kind": "command or event", "message_key": "the thread's id",
+        "id": "place in the order of acceptance", "kind": "command or event", "message_key": "id of its thread or run",
         "payload_json": "the message as it is sent", "sequence": "of an event: its sequence",
         "status": "`pending`; `sent` = in Redis; `done` = handled (an event: in Redis); `failed` = dead letter",
         "outcome": "of a done command: applied or rejected", "outcome_json": "the answer, or the error",
@@ -91,7 +91,7 @@ TABLES: dict[str, tuple[str, dict[str, str]]] = {
         "metadata_json": "its metadata", "payload": "its payload, as it came", "first_failed_at": "first failure",
         "last_failed_at": "last failure",
         "command_id": "the command that it is about, or that a replay made of it",
-        "thread_id": "the thread of a command that failed", "ended_at": "when it was replayed or discarded",
+        "thread_id": "the thread or run of a command that failed", "ended_at": "when it was replayed or discarded",
         "ended_by_type": "actor type of who ended it", "ended_by_name": "their name",
         "cut": "1: its payload was too much to keep whole",
     }),
