@@ -141,6 +141,7 @@ def _endpoints(queries: Queries, pages: Pages) -> dict[str, Endpoint]:
         operations.SHOW_THREAD.name: queries.thread,
         operations.SHOW_QUEUE.name: queries.queue,
         operations.SEARCH.name: queries.search,
+        operations.SHOW_INBOX.name: queries.inbox,
         operations.SHOW_STATS.name: queries.stats,
         operations.LIST_EVENTS.name: queries.events,
         operations.SHOW_COMMAND.name: queries.command,

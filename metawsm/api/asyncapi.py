@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from metawsm.api import frames, operations
-from metawsm.api.openapi import schema_of
+from metawsm.api.openapi import BEARER, schema_of
 from metawsm.api.schemas import Schema, command, event, event_name, obj, ref, signal
 from metawsm.bus.catalogue import Catalogue
 from metawsm.domain import events
@@ -61,9 +61,7 @@ def asyncapi(catalogue: Catalogue, topics: Topics) -> dict[str, Any]:
         "components": {
             "messages": _messages(catalogue),
             "schemas": {"ControlSignal": signal(), "Event": _any_event(), **_events()},
-            "securitySchemes": {
-                "token": {"type": "http", "scheme": "bearer", "description": "the line of .metawsm/token"}
-            },
+            "securitySchemes": {"token": {"type": "http", "scheme": "bearer", "description": BEARER}},
         },
     }
 

@@ -27,7 +27,13 @@ a repeated write gets the first one's answer, for 7 days.
 
 Anonymous requests from this machine may read, and may write as agent. Human and operator need the token
 (`.metawsm/token`); with it `actor_type` is required (for `seen`, the viewer is the actor if none is named).
+
+An agent in a run has a token of its own, which is sent the same way, from anywhere. It reads everything and writes as
+that agent alone: `actor_type` is agent and `actor_name` the agent's name, whether they are given or not; others, and
+another `run_id` or `agent_name` in a body, are 403. What concerns the daemon itself is 403, too. It has idempotency
+keys of its own, and its events say `actor_known_by: agent_token`. It is valid as long as the daemon's token is.
 """
+BEARER = "the line of .metawsm/token, or an agent's token"
 _RESPONSES: dict[int, str] = {
     400: "The request cannot be read: not a JSON object, or a bad cursor or query value.",
     401: "A token is needed, or the one given is not this daemon's.",
@@ -71,9 +77,7 @@ def openapi(catalogue: Catalogue) -> dict[str, Any]:
             "schemas": of_messages(catalogue) | ANSWERS | RUN_ANSWERS,
             "responses": {str(status): _response(status) for status in _RESPONSES},
             "parameters": {"wait": _wait(), "idempotency_key": _key()},
-            "securitySchemes": {
-                "token": {"type": "http", "scheme": "bearer", "description": "the line of .metawsm/token"}
-            },
+            "securitySchemes": {"token": {"type": "http", "scheme": "bearer", "description": BEARER}},
         },
     }
 

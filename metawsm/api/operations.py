@@ -97,6 +97,14 @@ SEARCH = Operation(
     (Parameter("query", 'words, and "phrases" in double quotes', required=True, most=QUERY_LIMIT),
      *FILTERS, *VIEWER, LIMIT, CURSOR),
 )  # fmt: skip
+SHOW_INBOX = Operation(
+    "show_inbox",
+    "/forum/inbox",
+    "Answers to what an agent asked that it has not read, the oldest first",
+    "InboxPage",
+    (Parameter("agent_name", "the agent", required=True), Parameter("run_id", "only what it asked in this run"),
+     number("limit", "most answers of the page", PAGE, LARGEST_PAGE, 1), CURSOR),
+)  # fmt: skip
 SHOW_STATS = Operation(
     "show_stats",
     "/forum/stats",
@@ -276,7 +284,7 @@ STREAM = Operation(
 )
 
 ALL: tuple[Operation, ...] = (
-    HEALTH, LIVEZ, READYZ, LIST_THREADS, SHOW_THREAD, SEARCH, SHOW_QUEUE, LIST_EVENTS, SHOW_STATS, DEBUG, SHOW_COMMAND,
-    REBUILD, REBUILD_STATE, LIST_LETTERS, SHOW_LETTER, REPLAY_LETTER, DISCARD_LETTER, REPLAY_LETTERS, DISCARD_LETTERS,
-    CREATE_BACKUP, LIST_BACKUPS, LIST_RUNS, SHOW_RUN, RELEASE_JOBS, OPENAPI, ASYNCAPI,
+    HEALTH, LIVEZ, READYZ, LIST_THREADS, SHOW_THREAD, SEARCH, SHOW_QUEUE, SHOW_INBOX, LIST_EVENTS, SHOW_STATS, DEBUG,
+    SHOW_COMMAND, REBUILD, REBUILD_STATE, LIST_LETTERS, SHOW_LETTER, REPLAY_LETTER, DISCARD_LETTER, REPLAY_LETTERS,
+    DISCARD_LETTERS, CREATE_BACKUP, LIST_BACKUPS, LIST_RUNS, SHOW_RUN, RELEASE_JOBS, OPENAPI, ASYNCAPI,
 )  # fmt: skip

@@ -12,7 +12,7 @@ from metawsm.bus.catalogue import Catalogue
 from metawsm.bus.fields import MAX_SEQUENCE, Rule, rules_of
 from metawsm.bus.specs import CommandSpec
 from metawsm.domain import events, names, signals
-from metawsm.domain.envelope import Envelope
+from metawsm.domain.envelope import KNOWN_BY, Envelope
 from metawsm.domain.states import ACTOR_TYPES, OUTSIDE_ACTORS, PRIORITIES, STATES
 
 Schema = dict[str, Any]
@@ -30,10 +30,11 @@ ANYTHING: Schema = {"type": "object", "additionalProperties": True}
 MEMBERS: dict[str, Schema] = {
     "priority": PRIORITY, "from_priority": PRIORITY, "to_priority": PRIORITY, "from_state": STATE, "to_state": STATE,
     "kind": {"type": "string", "enum": ["post", "answer"]}, "occurred_at": TIME, "actor_type": ACTOR,
-    "actor_known_by": {"type": "string", "enum": ["token", "loopback", "open", "redis", "system"]},
+    "actor_known_by": {"type": "string", "enum": list(KNOWN_BY)},
     "from_assignee_type": {"type": "string", "enum": ["", *OUTSIDE_ACTORS]},
     "to_assignee_type": {"type": "string", "enum": ["", *OUTSIDE_ACTORS]},
     "event_version": {"type": "integer", "minimum": 1}, "signal": {"$ref": "#/components/schemas/ControlSignal"},
+    "reader_type": {"type": "string", "enum": ["agent"]}, "how": {"type": "string", "enum": list(events.DELIVERIES)},
 }  # fmt: skip
 
 
@@ -52,6 +53,8 @@ ABOUT: dict[str, str] = {
     "answers": "the guidance request (post id) that this settles",
     "to_assignee_name": "empty: nobody",
     "from_assignee_name": "empty: nobody",
+    "reader_name": "the agent",
+    "how": "a line typed into its pane, its text pasted there, `forum wait` or `forum inbox`",
 }
 
 

@@ -68,8 +68,9 @@ class Writes:
             actor = self.access.actor(credential, body)
         except InvalidFields as nobody:
             raise _every_fault(spec, body, subject, nobody) from None
-        scope = f"{credential} {request.environ['PATH_INFO']}"
+        scope = f"{credential.scope} {request.environ['PATH_INFO']}"
         prepared = self.commands.submitter.prepare(spec, body, subject, actor, scope, key)
+        credential.check_body(prepared.message)
         reply = self.commands.send(prepared, wait)
         return answer(reply.command_id, reply.outcome, reply.status)
 

@@ -115,6 +115,10 @@ class Git(Protocol):
         """When work at `path` last moved: the newest of HEAD's commit time and the changed files' times."""
         ...
 
+    def look(self, path: Path) -> tuple[Changes, float]:
+        """What is not committed (each new file named) and the last change, for the price of one of them."""
+        ...
+
     def ahead(self, repo: Path, branch: str, base: str) -> int:
         """How many commits of `branch` are not in `base`."""
         ...
@@ -224,12 +228,16 @@ class Tmux(Protocol):
     def type_line(self, session: str, line: str) -> bool:
         """Type a constant line, look whether it stands on the screen, press Enter; whether it was seen.
 
-        What was not seen is not entered. `line` is ours, never anybody's text.
+        What was not seen is not entered. Nothing is typed while somebody scrolls back in the pane. `line` is ours,
+        never anybody's text.
         """
         ...
 
-    def paste(self, session: str, text: str) -> None:
-        """Hand over text as one (bracketed) paste, then Enter; control characters but newline and tab are left out."""
+    def paste(self, session: str, text: str) -> bool:
+        """Hand over text as one (bracketed) paste, then Enter; False, and nothing done, while somebody scrolls there.
+
+        Control characters but newline and tab are left out.
+        """
         ...
 
     def capture(self, session: str, lines: int) -> str:

@@ -47,11 +47,19 @@ class Store(Protocol):
         ...
 
     def save_trace(self, db: Db, event: Event) -> None:
-        """Write the rows that people read by hand: posts, transitions, assignments."""
+        """Write the rows that people read by hand: posts, transitions, assignments, receipts."""
         ...
 
     def save_thread(self, db: Db, before: Thread | None, thread: Thread) -> None:
         """Insert or update the thread's row."""
+        ...
+
+    def unread_answers(self, db: Db, thread_id: str, agent: str, first: int, last: int, limit: int) -> list[str]:
+        """Post ids of the answers in [first, last] that an agent has not read, the oldest first."""
+        ...
+
+    def is_delivered(self, db: Db, thread_id: str, post_id: str, agent: str) -> bool | None:
+        """Whether an answer has come before an agent; None where the thread has no such answer."""
         ...
 
     def save_seen(self, db: Db, viewer: tuple[str, str], thread: Thread, sequence: int, now: str) -> None:
@@ -125,15 +133,18 @@ class Work:
         """The thread as the answer shows it."""
         return view(thread, self.tools.escalation_minutes)
 
-    def record(self, before: Thread | None, facts: Sequence[Fact], **head: str | None) -> Thread:
+    def record(
+        self, before: Thread | None, facts: Sequence[Fact], by: Actor | None = None, **head: str | None
+    ) -> Thread:
         """Make the facts durable in this transaction and return the thread after them.
 
-        `head` overrides members of the events' envelope (thread_id, ticket, run_id, agent_name); by default those of
-        the thread. Without facts nothing is written.
+        `by` is who the events say has acted; default: who sent the command. `head` overrides members of the events'
+        envelope (thread_id, ticket, run_id, agent_name); by default those of the thread. Without facts nothing is
+        written.
         """
         thread = before
         for fact in facts:
-            event = self._append(thread, fact, head)
+            event = self._append(thread, fact, by or self.actor, head)
             thread = evolve(thread, event)
             self.store.save_trace(self.db, event)
         if thread is None:
@@ -159,7 +170,7 @@ class Work:
         for fact in facts:
             about = {"run_id": self.command.run_id, "agent_name": getattr(fact, "agent", None)}
             ticket = fact.tickets[0] if isinstance(fact, RunCreated) else run.ticket if run else ""
-            event = self._event(fact, about | {"ticket": ticket})
+            event = self._event(fact, self.actor, about | {"ticket": ticket})
             run = self._run_after(run, event)
             if isinstance(fact, StepStateChanged) and fact.to_state == "running":
                 self.add_job(step_job(run, run.steps[fact.step - 1]))
@@ -183,35 +194,39 @@ class Work:
             raise ValueError(f"{fact.TYPE} is about a run that was never created")
         return evolve_run(run, fact, self.now, event.sequence)
 
+    def unread_answers(self, thread: Thread, agent: str, first: int, last: int, limit: int) -> list[str]:
+        """Post ids of the thread's answers in [first, last] that an agent has not read, the oldest first."""
+        return self.store.unread_answers(self.db, thread.thread_id, agent, first, last, limit)
+
     def see(self, viewer: tuple[str, str], thread: Thread, sequence: int) -> None:
         """Remember up to where a viewer has seen the thread."""
         self.dirty = True
         self.store.save_seen(self.db, viewer, thread, sequence, self.now)
 
-    def _append(self, thread: Thread | None, fact: Fact, head: dict[str, str | None]) -> Event:
+    def _append(self, thread: Thread | None, fact: Fact, by: Actor, head: dict[str, str | None]) -> Event:
         about: Any = thread or self.command
         named = ("thread_id", "run_id", "ticket", "agent_name")
-        return self._event(fact, {name: head.get(name) or getattr(about, name) for name in named})
+        return self._event(fact, by, {name: head.get(name) or getattr(about, name) for name in named})
 
-    def _event(self, fact: Fact, about: dict[str, Any]) -> Event:
+    def _event(self, fact: Fact, by: Actor, about: dict[str, Any]) -> Event:
         self.dirty = True
-        envelope = self._envelope(fact, about)
+        envelope = self._envelope(fact, by, about)
         fact = with_post_id(fact, envelope.event_id)
         row = self.store.append_event(self.db, envelope, fact)
         self.queued.append(row)
         return Event(row.sequence or 0, envelope, fact)
 
-    def _envelope(self, fact: Fact, about: dict[str, Any]) -> Envelope:
+    def _envelope(self, fact: Fact, by: Actor, about: dict[str, Any]) -> Envelope:
         command = self.command
         return Envelope(
             event_id=self.tools.new_id("fevt"),
             event_type=fact.TYPE,
             event_version=fact.VERSION,
             occurred_at=self.now,
-            actor_type=command.actor_type,
+            actor_type=by.type,
             correlation_id=command.correlation_id,
-            actor_name=command.actor_name,
-            actor_known_by=command.actor_known_by,
+            actor_name=by.name,
+            actor_known_by=by.known_by,
             causation_id=command.event_id,
             **about,
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,14 +9,16 @@ import click
 
 from metawsm.bus.fields import Rule, rules_of
 from metawsm.bus.specs import Attribution, CommandSpec, Expectation, Flag, Verb
+from metawsm.cli.accepted import queued
 from metawsm.cli.exit_codes import ExitCode
 from metawsm.cli.failures import Failure
-from metawsm.cli.output import note, print_json, say
+from metawsm.cli.output import print_json, say
 from metawsm.cli.session import Session, connected
+from metawsm.cli.stdin import read_stdin
 from metawsm.cli.text import one_line
 from metawsm.client.address import segment
 from metawsm.commands import ALL
-from metawsm.domain.errors import InvalidFields, MetawsmError
+from metawsm.domain.errors import MetawsmError
 
 ENVIRONMENT = {
     "ticket": "METAWSM_TICKET",
@@ -30,7 +31,6 @@ ENVIRONMENT = {
 }
 """Which variable a field comes from when its flag is not given (contract, section 10)."""
 
-STDIN_LIMIT = 1024 * 1024
 KINDS: dict[str, Any] = {"integer": click.INT}
 
 
@@ -141,7 +141,7 @@ def _send(spec: CommandSpec, session: Session, wait: float | None, values: Mappi
     if session.as_json:
         print_json(answer)
     if status == 202:
-        return _queued(answer)
+        return queued(answer)
     if not session.as_json:
         say(_summary(answer))
     return ExitCode.DONE
@@ -171,36 +171,10 @@ def _default_actor(spec: CommandSpec, body: Mapping[str, Any]) -> str:
     return _verb(spec).actor
 
 
-def read_stdin(flag: str) -> str:
-    """All of stdin as a text, without the line end that a shell adds. Raises InvalidFields."""
-    data = sys.stdin.buffer.read(STDIN_LIMIT + 1)
-    if len(data) > STDIN_LIMIT:
-        raise InvalidFields(
-            f"{flag}: standard input is larger than {STDIN_LIMIT} bytes", fields={flag: ["is too large"]}
-        )
-    try:
-        return data.decode().removesuffix("\n")
-    except UnicodeDecodeError as error:
-        raise InvalidFields(f"{flag}: not UTF-8", fields={flag: [f"is not UTF-8 at byte {error.start}"]}) from None
-
-
 def _path(spec: CommandSpec, body: dict[str, Any]) -> str:
     """The route, with the values that stand in it taken out of the body."""
     in_path = [name for part in spec.parts for name, rule in rules_of(part).items() if rule.where == "path"]
     return spec.path.format(**{name: segment(name, body.pop(name)) for name in in_path})
-
-
-def _queued(answer: Mapping[str, Any]) -> int:
-    """The command is kept and not yet handled, or not yet to be read: say how to look."""
-    command = answer.get("command", {})
-    status = one_line(command.get("status", "queued"))
-    told = "applied but not to be read yet" if status == "applied" else f"accepted but still {status}"
-    note(f"metawsm: {told}: command {one_line(command.get('id', ''))}")
-    note(
-        f"  look with `metawsm.pyz forum command --command-id {one_line(command.get('id', ''))}`;"
-        " `metawsm.pyz forum debug` says what it may wait for"
-    )
-    return ExitCode.QUEUED
 
 
 def _summary(answer: Mapping[str, Any]) -> str:
@@ -212,5 +186,15 @@ def _summary(answer: Mapping[str, Any]) -> str:
         posts = f"{count} post{'' if count == 1 else 's'}"
         facts = f"{thread.get('state')}, {thread.get('priority')}{assignee}, {posts}: {thread.get('title')}"
         return f"{one_line(thread.get('thread_id'))}  {one_line(facts)}"
+    if "read" in answer:
+        return _read_summary(answer["read"])
     seen = answer.get("seen", {})
     return f"{one_line(seen.get('thread_id'))}  seen up to #{seen.get('last_seen_event_sequence')}"
+
+
+def _read_summary(read: Mapping[str, Any]) -> str:
+    """What an agent has read now, and whether there is more."""
+    count = len(read.get("post_ids", ()))
+    more = "; there are more, repeat it" if read.get("more") else ""
+    answers = f"{count} answer{'' if count == 1 else 's'}"
+    return f"{one_line(read.get('thread_id'))}  {one_line(read.get('reader_name'))} has read {answers}{more}"

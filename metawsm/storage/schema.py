@@ -125,6 +125,16 @@ LARGE_LETTERS = f"""
 CREATE INDEX dead_letters_large ON dead_letters (id) WHERE status = 'open' AND cut = 0 AND {LARGE_LETTER};
 """
 
+# Which answers came before an agent, and which it has read. Follows from the events, as the posts do.
+ANSWER = "(kind = 'answer' OR kind = 'signal' AND json_extract(signal_json, '$.control_type') = 'guidance_answer')"
+RECEIPTS = f"""
+CREATE TABLE forum_post_receipts (
+    post_id TEXT NOT NULL, reader_type TEXT NOT NULL, reader_name TEXT NOT NULL, delivered_how TEXT, delivered_at TEXT,
+    read_at TEXT, PRIMARY KEY (post_id, reader_type, reader_name)
+) WITHOUT ROWID;
+CREATE INDEX forum_posts_answers ON forum_posts (thread_id, sequence) WHERE {ANSWER};
+"""
+
 # Runs with their steps, agents and briefs (domain/run.py), the jobs that act outside, and how far reactions are.
 RUNS = """
 CREATE TABLE runs (

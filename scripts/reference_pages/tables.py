@@ -68,7 +68,7 @@ TABLES: dict[str, tuple[str, dict[str, str]]] = {
     "forum_events": ("The log: every event, never changed", {
         "sequence": "place in the global order; gaps are possible after a restore", "event_id": "its identity",
         "event_type": "such as `forum.thread.opened`", "event_version": "version of the payload's form",
-        "actor_known_by": "token, loopback, open, redis, system", "correlation_id": "the conversation",
+        "actor_known_by": "token, agent_token, loopback, open, redis, system", "correlation_id": "the conversation",
         "causation_id": "the command that led to it", "payload_json": "the payload",
         "thread_id": "the thread, if it is about one", "run_id": "the run", "agent_name": "the agent",
     }),
@@ -95,6 +95,11 @@ TABLES: dict[str, tuple[str, dict[str, str]]] = {
         "ended_by_type": "actor type of who ended it", "ended_by_name": "their name",
         "cut": "1: its payload was too much to keep whole",
     }),
+    "forum_post_receipts": ("Which answers came before which agent, and which of them it has read", {
+        "post_id": "the answer", "reader_type": "agent", "reader_name": "the agent",
+        "delivered_how": "line, paste, wait, inbox", "delivered_at": "when it came before the agent",
+        "read_at": "when the agent had read it",
+    }),
     "forum_thread_reads": ("Up to where each viewer has seen each thread", {
         "last_seen_event_sequence": "the newest event seen; 0 = marked unseen",
     }),
@@ -108,7 +113,13 @@ TABLES: dict[str, tuple[str, dict[str, str]]] = {
         "run_id": "empty: no run", "answers_count": "answers so far", "last_answer_post_id": "the newest answer",
         "last_answer_sequence": "its event", "last_answer_at": "its time",
         "last_answer_by_type": "actor type of its author",
-        "last_answer_by_name": "name of its author",
+        "last_answer_by_name": "name of its author", "unread_count": "answers that the agent has not read",
+        "delivered_sequence": "the event that says that the newest answer was delivered", "delivered_at": "its time",
+        "read_sequence": "the event that says that the newest answer was read", "read_at": "its time",
+    }),
+    "forum_unread_answers": (f"{_READ_MODEL}: answers that the agent of their thread has not read", {
+        "sequence": "the answer's event", "post_id": "the answer", "run_id": "empty: no run",
+        "request": "the guidance request (post id) that it settles", "delivered_at": "when it came before the agent",
     }),
 }  # fmt: skip
 INTERNAL: dict[str, str] = {

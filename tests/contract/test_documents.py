@@ -175,6 +175,7 @@ def test_events_on_the_wire_fit_their_schema(rest: Rest) -> None:
     thread = rest.open(options=["v1"])["thread_id"]
     rest.done(thread, "assign", assignee_type="human", assignee_name="kb")
     rest.done(thread, "answer", body="v2")
+    rest.act(thread, "read", actor_type="agent", actor_name="bob")
     for event in rest.events(thread):
         name = f"event.{event['envelope']['event_type'].removeprefix('forum.')}"
         assert list(faults({"$ref": f"#/components/schemas/{name}"}, event, ASYNCAPI)) == []
@@ -208,7 +209,7 @@ def test_the_checker_finds_faults() -> None:
 def test_documented_parameters_are_read(rest: Rest) -> None:
     """Each value that a document allows is taken: every word, the least and the greatest number."""
     thread = rest.open()["thread_id"]
-    needed = {"type": "unanswered", "query": "x", "viewer_type": "human", "viewer_id": "kb"}
+    needed = {"type": "unanswered", "query": "x", "agent_name": "bob", "viewer_type": "human", "viewer_id": "kb"}
     for path, method, operation in operations():
         known = {each["name"]: each["schema"] for each in operation.get("parameters", ()) if "name" in each}
         if method != "GET" or path.endswith("/stream"):

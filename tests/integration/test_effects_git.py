@@ -261,11 +261,11 @@ def test_of_many_changes_some_are_named_and_the_others_counted(repo: Path) -> No
 
 
 def test_looking_takes_no_lock_from_an_agents_git(repo: Path) -> None:
-    """The status is there while somebody else's git holds the index."""
-    (repo / "README.md").write_text("other")
-    (repo / ".git" / "index.lock").write_text("")
-    assert GIT.status(repo).files == ("README.md",)
-    assert (repo / ".git" / "index.lock").exists()
+    """The status does not write the index anew, as git likes to where it finds a touched file."""
+    index = (repo / ".git" / "index").read_bytes()
+    os.utime(repo / "README.md", (1_000_000_000, 1_000_000_000))
+    assert GIT.is_clean(repo)
+    assert (repo / ".git" / "index").read_bytes() == index
 
 
 def test_the_last_change_is_the_newest_commit_or_file(repo: Path) -> None:
@@ -282,6 +282,7 @@ def test_the_last_change_is_the_newest_commit_or_file(repo: Path) -> None:
     (repo / "new" / "deep" / "file").write_text("x")
     os.utime(repo / "new" / "deep" / "file", (committed + 70, committed + 70))
     assert GIT.last_change(repo) == committed + 70
+    assert GIT.look(repo) == (Changes(("README.md", "new/deep/file")), committed + 70)
 
 
 def test_a_repository_without_commits_has_no_change(tmp_path: Path) -> None:

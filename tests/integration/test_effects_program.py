@@ -62,8 +62,15 @@ def test_what_is_given_to_read(given: bytes) -> None:
 
 def test_without_input_there_is_nothing_to_read() -> None:
     """A program that would ask gets the end of its input at once, and no terminal."""
-    ran = program.run(_shell("cat; [ -t 0 ] || echo no terminal; (: </dev/tty) 2>/dev/null || echo none at all"))
+    ran = program.run(_shell("[ -t 0 ] || echo no terminal; (: </dev/tty) 2>/dev/null || echo none at all"))
     assert ran.out == "no terminal\nnone at all\n"
+
+
+def test_our_own_input_is_not_for_programs() -> None:
+    """What somebody types to the daemon stays with it."""
+    probe = "from metawsm.effects import program; print(repr(program.run(['cat']).out))"
+    done = subprocess.run([sys.executable, "-c", probe], cwd=ROOT, input="typed", capture_output=True, text=True)
+    assert done.stdout == "''\n", done.stderr
 
 
 def test_a_program_that_does_not_read_what_it_is_given() -> None:
@@ -107,13 +114,14 @@ def test_a_file_that_is_no_program(tmp_path: Path) -> None:
         program.run([str(file)])
 
 
-def test_a_program_that_takes_too_long_is_ended_with_its_children() -> None:
+def test_a_program_that_takes_too_long_is_ended_with_its_children(tmp_path: Path) -> None:
     """Also one that does not listen to a polite word, and what it has started."""
-    started = time.monotonic()
+    note, started = tmp_path / "pids", time.monotonic()
     with pytest.raises(TimedOut, match=r"^sh did not end within 0\.5 seconds") as late:
-        program.run(_shell('trap "" TERM; sleep 61 & echo $! >"$1"; wait; sleep 62', os.devnull), timeout=0.5)
+        program.run(_shell('trap "" TERM; sleep 61 & echo $! $$ >"$1"; wait; sleep 62', str(note)), timeout=0.5)
     assert time.monotonic() - started < 5
     assert late.value.code == "program_timed_out"
+    eventually(lambda: not any(_alive(int(pid)) for pid in note.read_text().split()))
 
 
 def test_nothing_of_it_is_left(tmp_path: Path) -> None:
@@ -178,6 +186,15 @@ print(time.monotonic() - started)
     done = subprocess.run([sys.executable, "-c", probe], cwd=ROOT, capture_output=True, text=True, timeout=30)
     assert done.returncode == 0, done.stderr
     assert float(done.stdout) < 5
+
+
+def test_the_first_program_of_a_patched_process_is_seen_to_end() -> None:
+    """Also one that ends before gevent listens for the ends of programs; without care that is lost now and then."""
+    probe = "from gevent import monkey; monkey.patch_all(); from metawsm.effects import program"
+    probe += "; print(program.run(['true'], timeout=5).code)"
+    for _ in range(10):
+        done = subprocess.run([sys.executable, "-c", probe], cwd=ROOT, capture_output=True, text=True, timeout=30)
+        assert done.stdout == "0\n", done.stderr
 
 
 def test_a_patched_run_that_is_given_up_ends_its_program(tmp_path: Path) -> None:

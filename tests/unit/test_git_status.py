@@ -11,7 +11,7 @@ def test_each_kind_of_entry_has_its_path() -> None:
     """Changed, renamed (the new path), unmerged and untracked ones; blanks belong to a path."""
     out = (
         "1 .M N... 100644 100644 100644 aa bb a file\0"
-        "2 R. N... 100644 100644 100644 aa bb R100 new name\x00old name\0"
+        "2 R. N... 100644 100644 100644 aa bb R100 new name\x00? old name\0"
         "u UU N... 100644 100644 100644 100644 aa bb cc both changed\0"
         "? not known\0"
         "! ignored\0"
