@@ -274,17 +274,23 @@ def test_held_jobs_wait_for_their_release(open_shop: Any) -> None:
 
     shop = open_shop(kind(do), epoch=2)
     shop.loop.kill()
-    assert shop.lab.writer.run(lambda db: shop.lab.jobs.hold(db, now())) == 2
-    shop.loop = gevent.spawn(shop.worker.run)
+
+    def hold() -> int:
+        held: int = shop.lab.writer.run(lambda db: shop.lab.jobs.hold(db, now()))
+        return held
+
+    assert hold() == 2
     shop.add(new(3, "c"))
+    assert hold() == 0
+    shop.loop = gevent.spawn(shop.worker.run)
     until(lambda: done == [3])
     gevent.sleep(0.05)
     assert shop.lab.read(shop.lab.jobs.counts) == {"pending": 0, "running": 0, "held": 2}
-    assert shop.lab.writer.run(lambda db: shop.lab.jobs.hold(db, now())) == 0
+    shop.loop.kill()
     assert shop.lab.writer.run(lambda db: shop.lab.jobs.release(db, now())) == 2
-    shop.worker.prompt()
+    assert hold() == 0
+    shop.loop = gevent.spawn(shop.worker.run)
     until(lambda: sorted(done) == [1, 2, 3])
-    assert shop.lab.writer.run(lambda db: shop.lab.jobs.hold(db, now())) == 0
 
 
 def test_an_outage_while_recording(open_shop: Any, tmp_path: Path) -> None:
