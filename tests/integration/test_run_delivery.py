@@ -24,8 +24,7 @@ done
 def lab_of(folder: Path, delivery: str, script: str = DEAF) -> Lab:
     """A project whose agent gets its answers in this way."""
     agent = script.replace("LINES", str(folder / "lines"))
-    lab = Lab(folder, agents={"bob": agent}, policy={"agent_profiles": [profile(folder, delivery)]})
-    return lab
+    return Lab(folder, agents={"bob": agent}, policy={"agent_profiles": [profile(folder, delivery)]})
 
 
 def profile(folder: Path, delivery: str) -> dict[str, Any]:
@@ -86,7 +85,7 @@ def test_nothing_is_pasted_into_a_shell(tmp_path: Path) -> None:
         lab.answer(run_id, text="rm -rf everything")
         eventually(lambda: receipts(lab, run_id), timeout=30, interval=0.2)
         assert [r["delivered_how"] for r in receipts(lab, run_id)] == ["line"]
-        eventually(lambda: (tmp_path / "lines").read_text(), timeout=10)
+        eventually((tmp_path / "lines").read_text, timeout=10)
         assert (tmp_path / "lines").read_text().splitlines()[0] == "metawsm forum inbox"
 
 
