@@ -85,6 +85,7 @@ DETAIL = {
         obj(
             {
                 "checkouts": array(CHECKOUT),
+                "warnings": array(TEXT),
                 "docs": array(SYNC),
                 "guidance": array(GUIDANCE),
                 "forum": FORUM,

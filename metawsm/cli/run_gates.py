@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,32 +9,24 @@ from metawsm.cli.output import indented, note
 from metawsm.cli.text import one_line
 from metawsm.client.errors import ApiError
 
-GATES_STEP = "check_gates"
-BLOCKED = "close blocked: "
-_GATE = re.compile(r"(.+?) \(mend: (.+?)\)(?:; |$)", re.DOTALL)
-
-
-def is_blocked(run: Mapping[str, Any]) -> bool:
-    """Whether the run's last closing was barred."""
-    return run["state"] == "completed" and str(run.get("reason") or "").startswith(BLOCKED)
+Gates = Sequence[Mapping[str, Any]]
 
 
 def tell_refusal(error: ApiError) -> None:
     """The gates that the run itself keeps shut: nothing was begun."""
-    gates = [(str(gate.get("text")), str(gate.get("mend"))) for gate in error.details.get("gates", ())]
-    _tell(gates, error.message.removeprefix(BLOCKED))
+    _tell(error.details.get("gates", ()), error.message)
 
 
-def tell_reason(reason: str) -> None:
-    """The gates that were found shut outside of the run, or the step on which its closing failed."""
-    rest = reason.removeprefix(BLOCKED)
-    _tell(_GATE.findall(rest), rest)
+def tell_step(step: Mapping[str, Any]) -> None:
+    """The gates that a step of the closing found shut, or what else it failed on."""
+    gates = (step.get("result") or {}).get("gates", ())
+    _tell(gates, f"{step['name']}: {step.get('error', step['state'])}")
 
 
-def _tell(gates: Sequence[tuple[str, str]], otherwise: str) -> None:
+def _tell(gates: Gates, otherwise: str) -> None:
     note("metawsm: close blocked")
-    for text, mend in gates:
-        note(f"  - {one_line(text)}")
-        note(f"    mend: {one_line(mend)}")
+    for gate in gates:
+        note(f"  - {one_line(gate.get('text'))}")
+        note(f"    mend: {one_line(gate.get('mend'))}")
     if not gates:
         note(indented(otherwise))

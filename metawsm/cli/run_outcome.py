@@ -9,7 +9,7 @@ from metawsm.cli.accepted import queued
 from metawsm.cli.exit_codes import ExitCode
 from metawsm.cli.output import Column, key, note, print_json, say, table
 from metawsm.cli.run_following import follow_steps, open_steps
-from metawsm.cli.run_gates import is_blocked, tell_reason, tell_refusal
+from metawsm.cli.run_gates import tell_refusal, tell_step
 from metawsm.cli.session import Session
 from metawsm.cli.text import cut, one_line
 from metawsm.client.errors import ApiError
@@ -59,8 +59,8 @@ def run_line(run: Row) -> str:
 def _code(run: Row, indices: Collection[int]) -> int:
     """What the steps and the run's state come to; the way on goes to stderr."""
     undone = _undone(run, indices)
-    if undone is not None and undone["action"] == "close" and is_blocked(run):
-        tell_reason(run["reason"])
+    if undone is not None and undone["action"] == "close" and run["state"] == "completed":
+        tell_step(undone)
         return ExitCode.CONFLICT
     if undone is None and run["state"] != "failed":
         _tell_next(run)

@@ -51,11 +51,11 @@ def _head(run: Row, columns: int | None) -> Iterator[str]:
 def _docs(run: Row, columns: int | None) -> Iterator[str]:
     syncs = run.get("docs", ())
     yield from _fact("Docs", f"in {run['doc_home_repo']}; {'copied at the start' if syncs else 'sync=none'}", columns)
+    for warning in run.get("warnings", ()):
+        yield from _words(f"warning: {warning}", columns)
     for sync in syncs:
         told = f"{sync['ticket']} in {sync['workspace']}: {sync['status']} {age(sync['updated_at'])} ago"
         yield from _block([told], columns)
-        if sync["status"] != "synced":
-            yield from _words(f"warning: {sync.get('error') or 'not copied yet'}", columns)
 
 
 def _brief(run: Row, columns: int | None) -> Iterator[str]:
@@ -199,7 +199,8 @@ def _agents(run: Row, columns: int | None) -> Iterator[str]:
 
 
 def _reported(agent: Row) -> str:
-    """What an agent waits for or has reported in this round."""
+    """What an agent waits for, has not read, or has reported in this round."""
     asks = f"asks {agent['open_requests']}" if agent["open_requests"] else ""
     done = "completion" if agent["completed"] else ""
-    return ", ".join(filter(None, (asks, done, agent.get("validation"))))
+    unread = "answered, not read" if agent.get("unread_answers") else ""
+    return ", ".join(filter(None, (asks, unread, done, agent.get("validation"))))

@@ -161,7 +161,7 @@ class JobWorker:
         except Later as later:
             self._again(job, later.seconds, str(later), counted=False)
         except MetawsmError as error:
-            self._failed(spec, job, error.message, final=isinstance(error, Obstructed))
+            self._failed(spec, job, error.message, final=isinstance(error, Obstructed), found=error.details)
         except Exception as error:
             log.exception("job %d (%s) failed", job.id, job.key)
             self._failed(spec, job, f"a fault of the program: {error!r}", final=False)
@@ -175,9 +175,9 @@ class JobWorker:
                 return found
         return spec.do(self._tools, job)
 
-    def _failed(self, spec: JobSpec, job: Job, error: str, final: bool) -> None:
+    def _failed(self, spec: JobSpec, job: Job, error: str, final: bool, found: Result | None = None) -> None:
         if final or job.attempt > self._retries:
-            self._end(job, spec, "failed", error, None)
+            self._end(job, spec, "failed", error, found or None)
             return
         pause = min(FIRST_PAUSE * 2 ** (job.attempt - 1), LONGEST_PAUSE) * random.uniform(0.75, 1.25)
         log.warning("job %d (%s), attempt %d: %s", job.id, job.key, job.attempt, error)

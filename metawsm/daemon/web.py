@@ -65,10 +65,11 @@ def _letters(core: Core, access: Access, rebuild: RebuildPort) -> DeadLetterPage
 
 def _runs(core: Core) -> RunPages:
     minutes, limits = core.policy.forum.sla.escalation_minutes, operator_limits(core.policy)
+    stale = core.policy.docs.stale_warning_seconds
 
     def detail(db: Db, run_id: str) -> dict[str, Any] | None:
         return run_pages.run_detail(
-            db, run_id, escalation_minutes=minutes, limits=limits, now=now(), due=ago(minutes * 60)
+            db, run_id, escalation_minutes=minutes, limits=limits, stale=stale, now=now(), due=ago(minutes * 60)
         )
 
     return RunPages(core.readers.query, run_pages.runs_page, detail, core.runs.release)

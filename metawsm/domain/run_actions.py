@@ -247,7 +247,7 @@ def _follow(changes: Changes, step: Step, result: dict[str, Any]) -> None:
     """What a step that is done means for its agent."""
     agent = step.args.get("agent")
     if step.kind == START_SESSION:
-        changes.move_agent(str(agent), "running", step.action)
+        changes.move_agent(str(agent), "running")
     elif step.kind == STOP_SESSION:
         changes.move_agent(str(agent), "stopped", step.action, result.get("exit_code"))
 

@@ -7,6 +7,7 @@ from typing import Any
 import attrs
 
 from metawsm.domain.run import Run, RunAgent, Step
+from metawsm.domain.run_plan import removed
 
 
 def run_view(run: Run) -> dict[str, Any]:
@@ -61,7 +62,9 @@ def hints(run: Run) -> list[str]:
         for agent in run.agents
         if agent.open_requests
     ]
-    return [*answers, *(f"metawsm.pyz {text.format(at=at)}" for text in _NEXT[run.state])]
+    cleaned = all(workspace.name in removed(run) for workspace in run.workspaces)
+    following = () if run.state == "closed" and cleaned else _NEXT[run.state]
+    return [*answers, *(f"metawsm.pyz {text.format(at=at)}" for text in following)]
 
 
 _NEXT: dict[str, tuple[str, ...]] = {

@@ -18,7 +18,8 @@ def do(tools: JobTools, job: Job) -> Result:
     run, _ = step_of(tools, job)
     gates = [*_unsynced(run), *_dirty(tools, run), *_undocumented(tools, run)]
     if gates:
-        raise Obstructed("; ".join(gate.told() for gate in gates))
+        told = [{"text": gate.text, "mend": gate.mend} for gate in gates]
+        raise Obstructed("; ".join(gate.told() for gate in gates), details={"gates": told})
     return {}
 
 

@@ -161,14 +161,19 @@ def inbox(db: Db, agent_name: str, run_id: str | None, limit: int, cursor: str |
     """
     question = cursors.fingerprint("inbox", agent_name, run_id)
     after = cursors.decode(cursor, question, (int,))[0] if cursor else 0
-    scope, values = _SCOPE[run_id is not None], {"agent": agent_name, "run_id": run_id, "most": MOST_COUNTED}
+    scope, values = _SCOPE[run_id is not None], {"agent": agent_name, "run_id": run_id}
     page = db.execute(_PAGE.format(scope=scope), values | {"after": after, "limit": limit})
     answers = [_answer(row) for row in portion(page, _size, PAGE_BYTES)]
-    (count,) = next(iter(db.execute(_COUNT.format(scope=scope), values)))
-    told: dict[str, Any] = {"answers": answers, "unread_count": count}
+    told: dict[str, Any] = {"answers": answers, "unread_count": unread_count(db, agent_name, run_id)}
     end = answers[-1]["sequence"] if answers else after
     more = any(db.execute(_MORE.format(scope=scope), values | {"after": end}))
     return told | ({"next_cursor": cursors.encode(question, (end,))} if more else {})
+
+
+def unread_count(db: Db, agent_name: str, run_id: str | None) -> int:
+    """How many answers an agent has not read, in a run or in all, up to MOST_COUNTED."""
+    scope, values = _SCOPE[run_id is not None], {"agent": agent_name, "run_id": run_id, "most": MOST_COUNTED}
+    return int(next(iter(db.execute(_COUNT.format(scope=scope), values)))[0])
 
 
 def _size(row: Row) -> int:

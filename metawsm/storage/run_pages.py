@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from typing import Any
 
 import attrs
@@ -15,6 +16,7 @@ from metawsm.domain.run import Run, RunAgent
 from metawsm.domain.run_states import ACTIVE
 from metawsm.domain.run_view import run_view
 from metawsm.projections import thread_stats, thread_views
+from metawsm.projections.agent_inbox import unread_count
 from metawsm.storage.run_rows import find_run
 
 _END = 2**62
@@ -62,20 +64,26 @@ def _summary(row: Any) -> dict[str, Any]:
 
 
 def run_detail(
-    db: Db, run_id: str, *, escalation_minutes: int, limits: OperatorLimits, now: str, due: str
+    db: Db, run_id: str, *, escalation_minutes: int, limits: OperatorLimits, stale: float, now: str, due: str
 ) -> dict[str, Any] | None:
-    """A run whole: its view, what was measured of it, its documents, its open questions; None if there is none."""
+    """A run whole: its view, what was measured of it, its documents, its open questions; None if there is none.
+
+    `stale` is the age in seconds from which copied documents are warned about.
+    """
     run = find_run(db, run_id)
     if run is None:
         return None
     told = run_view(run)
+    docs = [_full(dict(zip(_SYNC_NAMES, row, strict=True))) for row in db.execute(_SYNCS, (run_id,))]
     measures = {name: (activity, progress) for name, activity, progress in db.execute(_MEASURES, (run_id,))}
     for agent in told["agents"]:
         activity, progress = measures.get(agent["name"], (None, None))
         agent.update(_full({"last_activity_at": activity, "last_progress_at": progress}))
+        agent["unread_answers"] = unread_count(db, agent["name"], run_id)
     return told | {
         "checkouts": [_checkout(row) for row in db.execute(_CHECKOUTS, (run_id,))],
-        "docs": [_full(dict(zip(_SYNC_NAMES, row, strict=True))) for row in db.execute(_SYNCS, (run_id,))],
+        "docs": docs,
+        "warnings": _warnings(run, docs, stale, now),
         "guidance": [asked for agent in run.agents if agent.open_requests for asked in _guidance(db, agent)],
         "forum": _forum(db, run, escalation_minutes, now, due),
         "operator": attrs.asdict(decide(run, limits, now)),
@@ -83,6 +91,22 @@ def run_detail(
 
 
 _SYNC_NAMES = ("ticket", "workspace", "status", "revision", "error", "updated_at")
+
+
+def _warnings(run: Run, docs: list[dict[str, Any]], stale: float, now: str) -> list[str]:
+    """What is wrong with the copies of documents, as far as the run works on them."""
+    if not run.seeded or run.state == "closed":
+        return []
+    found = [
+        f"documents of {sync['ticket']} in {sync['workspace']}: {sync.get('error') or 'not copied yet'}"
+        for sync in docs
+        if sync["status"] != "synced"
+    ]
+    newest = max((sync["updated_at"] for sync in docs if sync["status"] == "synced"), default=None)
+    if newest is None:
+        return [*found, "no documents have been copied yet"]
+    age = (datetime.fromisoformat(now) - datetime.fromisoformat(newest)).total_seconds()
+    return [*found, f"documents were copied {age / 60:.0f} min ago"] if age > stale else found
 
 
 def _checkout(row: Any) -> dict[str, Any]:

@@ -45,8 +45,9 @@ def test_a_ticket_is_made_once(root: Path) -> None:
         in (folder / "index.md").read_text()
     )
     assert DOCS.ensure(root, "met-1", "Other", [], date(2027, 1, 1)) == folder
-    assert DOCS.find(root, "MET-10") is None
     assert [path.name for path in folder.parent.iterdir()] == [folder.name]
+    assert DOCS.find(root, "MET-10") is None
+    assert _ensure(root, "MET-10") != folder == DOCS.find(root, "MET-1")
 
 
 def test_what_a_crash_left_of_a_new_ticket_does_not_count(root: Path) -> None:

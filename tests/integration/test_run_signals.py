@@ -93,7 +93,7 @@ def test_a_person_closes_the_control_thread_while_a_request_is_open(lab: RunLab)
     act(lab, "close_thread", reason="never mind")
     assert (lab.run().state, lab.run().agents[0].open_requests) == ("running", 0)
     shown = lab.read(lambda db: run_detail(db, "run-7", escalation_minutes=30, limits=lab.tools.runs.operator,
-                                           now=lab.tools.now(), due=lab.tools.now()))  # fmt: skip
+                                           stale=900, now=lab.tools.now(), due=lab.tools.now()))  # fmt: skip
     assert shown is not None and shown["guidance"] == []
     act(lab, "change_state", to_state="triaged")
     assert (lab.run().state, lab.run().agents[0].open_requests) == ("awaiting_guidance", 1)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
-from metawsm.cli.run_gates import is_blocked, tell_reason, tell_refusal
+from metawsm.cli.run_gates import tell_refusal, tell_step
 from metawsm.client.errors import ApiError
 from metawsm.domain import run_actions
 from metawsm.domain.errors import CloseBlocked
@@ -25,13 +27,17 @@ def closing() -> ShownRun:
     return story
 
 
+def failed(story: ShownRun) -> dict[str, Any]:
+    """The step that failed, as readers see it."""
+    return next(step for step in story.detail()["steps"] if step["state"] == "failed")
+
+
 def test_gates_that_a_step_found_are_told_one_by_one(capsys: pytest.CaptureFixture[str]) -> None:
-    """The step's error is one text; people get a list."""
+    """The step's result has a list, and so people get one."""
     story = closing()
-    story.fail("; ".join(gate.told() for gate in GATES).replace("api", "a\x1b[2Jpi"))
-    run = story.detail()
-    assert is_blocked(run)
-    tell_reason(run["reason"])
+    found = [{"text": gate.text.replace("api", "a\x1b[2Jpi"), "mend": gate.mend} for gate in GATES]
+    story.end("failed", "; ".join(gate.told() for gate in GATES), gates=found)
+    tell_step(failed(story))
     expected = ["metawsm: close blocked"]
     for gate in GATES:
         expected += [f"  - {gate.text}", f"    mend: {gate.mend}"]
@@ -61,15 +67,8 @@ def test_a_merge_that_failed_is_told_in_its_own_words(capsys: pytest.CaptureFixt
     story.end()
     story.end()
     story.fail("CONFLICT (content): a.py\nAutomatic merge failed")
-    tell_reason(story.detail()["reason"])
+    tell_step(failed(story))
     told = capsys.readouterr().err
     assert told == (
         "metawsm: close blocked\n    merge api of met-1-1: CONFLICT (content): a.py\n    Automatic merge failed\n"
     )
-
-
-def test_a_run_that_is_completed_and_nothing_else_is_not_blocked() -> None:
-    """Only a closing that was barred leaves such a reason."""
-    story = ShownRun()
-    story.rest().complete()
-    assert not is_blocked(story.detail())

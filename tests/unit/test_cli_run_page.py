@@ -29,6 +29,7 @@ def full(story: ShownRun) -> dict[str, Any]:
     control = {"thread_id": "fctrl-run-1-agent", "agent_name": "bob", "title": "Control thread of bob in run-1"}
     return {
         "docs": [{"ticket": "MET-1", "workspace": "met-1-1", "status": "failed", "error": EVIL, "updated_at": at}],
+        "warnings": [EVIL],
         "guidance": [asked | {"question": f"{EVIL}\n{EVIL * 9}", "asked_at": at}],
         "checkouts": [
             place | {"files": [f"{EVIL}{n}" for n in range(10)], "more": 4, "measured_at": at},
