@@ -153,7 +153,7 @@ class AgentWatch:
 
     def _checkout(self, place: Path) -> dict[str, Any]:
         try:
-            changes, last = self._git.status(place), self._git.last_change(place)
+            changes, last = self._git.look(place)
         except OutsideError as error:
             return {"files": [], "more": 0, "error": error.message}
         return {"files": changes.files, "more": changes.more, "last_change_at": _text(last)}

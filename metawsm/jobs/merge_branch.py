@@ -17,4 +17,5 @@ def do(tools: JobTools, job: Job) -> Result:
     return {"commit": merged.commit, "changed": merged.changed}
 
 
-SPEC = JobSpec("merge_branch", do, record_step)
+# Two runs may merge into the same base: one at a time, since each begins where the other has ended.
+SPEC = JobSpec("merge_branch", do, record_step, at_once=1)
