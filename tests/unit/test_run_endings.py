@@ -92,6 +92,17 @@ def test_an_outcome_counts_once() -> None:
         assert story.do(run_actions.step_ended, index, "failed", 1, "late", None) == []
 
 
+def test_an_action_answers_the_reason() -> None:
+    """What had barred a close is forgotten with the next deed; that an agent waits is not."""
+    story = in_state("closing")
+    story.fail("is dirty")
+    story.do(run_actions.merge)
+    assert (story.run.state, story.run.reason) == ("completed", None)
+    story = in_state("awaiting_guidance")
+    story.do(run_actions.restart, ("bob",))
+    assert story.run.reason == "guidance requested by ann"
+
+
 @pytest.mark.parametrize("kind", ["check_gates", "close_docs", "merge_branch"])
 def test_a_close_that_fails_can_be_tried_again(kind: str) -> None:
     """The run is completed again and says why; nothing of the close is left over."""
