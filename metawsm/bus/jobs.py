@@ -10,8 +10,8 @@ from typing import Any, Protocol
 from attrs import frozen
 
 from metawsm.bus.outside import Docs, Git, Launcher, Tmux, Workspaces
-from metawsm.domain.errors import NotFound
-from metawsm.domain.run import Run, Step
+from metawsm.domain.errors import NotFound, Obstructed
+from metawsm.domain.run import Run, RunAgent, Step
 
 Result = Mapping[str, Any]
 MOST_SHOWN = 4096  # characters of an error
@@ -93,7 +93,11 @@ class Reads(Protocol):
 
 @frozen
 class JobTools:
-    """The outside, as jobs see it. `repo_roots` are where repositories are looked for, `state_folder` is ours."""
+    """The outside, as jobs see it. `repo_roots` are where repositories are looked for, `state_folder` is ours.
+
+    `mark(run_id, agent)` is what the agent's sessions are marked with, so that one of another run, project or person
+    with the same name is not taken for it.
+    """
 
     git: Git
     tmux: Tmux
@@ -103,6 +107,7 @@ class JobTools:
     reads: Reads
     profile: Callable[[str], Profile]
     agent_token: Callable[[str, str], str]
+    mark: Callable[[str, str], str]
     now: Callable[[], str]
     server: Callable[[], str]
     repo_roots: Sequence[Path]
@@ -136,9 +141,18 @@ def step_of(tools: JobTools, job: Job) -> tuple[Run, Step]:
 
 
 def checkout(run: Run, step: Step, workspace: str | None = None) -> Path:
-    """The checkout a step works in: that of its repository, else of the one with the documents."""
+    """The checkout a step works in: that of its repository, else of the one with the documents. Raises Obstructed."""
     name = workspace or str(step.args["workspace"])
-    return Path(run.workspace(name).path, step.args.get("repo", run.doc_home_repo))
+    place = Path(run.workspace(name).path, step.args.get("repo", run.doc_home_repo))
+    if not place.is_dir():
+        mend = f"metawsm.pyz cleanup --run-id {run.run_id}"
+        raise Obstructed(f"{place} is not there any more: `{mend}`, and then resume, makes it anew from its branch")
+    return place
+
+
+def has_session(tools: JobTools, run: Run, agent: RunAgent) -> bool:
+    """Whether the agent's session is there; one of that name that is somebody else's is not it."""
+    return tools.tmux.owner(agent.session) == tools.mark(run.run_id, agent.name)
 
 
 def moment(step: Step) -> datetime:

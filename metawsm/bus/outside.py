@@ -179,7 +179,10 @@ class Workspaces(Protocol):
 
 @frozen
 class Pane:
-    """The agent's terminal: what runs in front, and when it last printed something (`activity`)."""
+    """The agent's terminal: what runs in front, and when it last printed something (`activity`).
+
+    `owner` is what the session was marked with when it began; empty where somebody else began it.
+    """
 
     session: str
     dead: bool
@@ -188,6 +191,7 @@ class Pane:
     activity: float
     width: int
     height: int
+    owner: str = ""
 
 
 class Tmux(Protocol):
@@ -203,10 +207,16 @@ class Tmux(Protocol):
         folder: Path,
         env: Mapping[str, str],
         argv: Sequence[str],
-        width: int = 200,
-        height: int = 50,
+        owner: str = "",
     ) -> None:
-        """Run `argv` in a new session. Obstructed when the name is taken: ask `has` or `kill` first."""
+        """Run `argv` in a new session, which is marked as `owner`'s (letters, digits, `.`, `_`, `-` and `~`).
+
+        Obstructed when the name is taken: ask `owner` first.
+        """
+        ...
+
+    def owner(self, session: str) -> str | None:
+        """Whose the session is, as it was marked; empty where it was not, None where there is no such session."""
         ...
 
     def has(self, session: str) -> bool:

@@ -38,6 +38,7 @@ class AgentWatch:
         launcher: Launcher,
         internal: Internal,
         thresholds: Thresholds,
+        mark: Callable[[str, str], str],
         on_commands: Callable[[Sequence[Queued]], None],
     ) -> None:
         self._writer = writer
@@ -47,6 +48,7 @@ class AgentWatch:
         self._launcher = launcher
         self._internal = internal
         self._thresholds = thresholds
+        self._mark = mark
         self._on_commands = on_commands
         self._noted: dict[tuple[str, str], float] = {}
         self.fault: str | None = None
@@ -92,6 +94,8 @@ class AgentWatch:
         self._store(measures, news)
 
     def _seen(self, agent: Watched, pane: Pane | None) -> Seen:
+        if pane is not None and pane.owner != self._mark(agent.run_id, agent.name):
+            pane = None  # somebody else's, by the same name
         end = self._launcher.exit(Path(agent.folder)) if agent.folder else Exit()
         return Seen(
             session=pane is not None and not pane.dead,

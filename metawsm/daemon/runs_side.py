@@ -116,7 +116,7 @@ def runs_side(
     worker = JobWorker(writer, read, jobs, JOBS, tools, internal, policy.execution.step_retries, on_commands)
     health = policy.health
     after = Thresholds(health.idle_seconds, health.activity_stalled_seconds, health.progress_stalled_seconds)
-    watch = AgentWatch(writer, read, tools.tmux, tools.git, tools.launcher, internal, after, on_commands)
+    watch = AgentWatch(writer, read, tools.tmux, tools.git, tools.launcher, internal, after, tools.mark, on_commands)
     group = policy.forum.redis.group
     loops = [
         ReactionLoop(writer, reactor, letters, group, feed, tools.now, on_commands, worker.prompt)

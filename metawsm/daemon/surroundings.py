@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import sys
 from collections.abc import Callable
@@ -63,12 +64,19 @@ def job_tools(options: Options, query: Query, place: Place) -> JobTools:
         reads=Lookups(query),
         profile=profiles_of(policy),
         agent_token=lambda run_id, agent: agent_token(read_or_create(folder / "token"), run_id, agent),
+        mark=marks_of(folder),
         now=now,
         server=lambda: place.server,
         repo_roots=roots,
         state_folder=folder,
         require_clean_git=policy.close.require_clean_git,
     )
+
+
+def marks_of(folder: Path) -> Callable[[str, str], str]:
+    """What sessions are marked with: run, agent and the project, by its folder; run ids may be alike in two of them."""
+    project = hashlib.sha256(str(folder).encode()).hexdigest()[:12]
+    return lambda run_id, agent: f"{run_id}~{agent}~{project}"
 
 
 def invocation() -> tuple[str, ...]:

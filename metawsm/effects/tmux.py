@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import secrets
 import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -33,18 +34,24 @@ LOOK_SECONDS = 0.05
 BUFFER = "metawsm"
 ABSENT = re.compile(
     r"no server running|error connecting to .*\(No such file|server exited|lost server|no current target"
-    r"|can't find (session|pane)"
+    r"|can't find (session|window|pane)"
 )
 RESTARTING = re.compile(r"server exited|lost server|error connecting to")
 """A server whose last session has just ended; the next call starts a new one."""
 
+MARK = "@metawsm"
+"""The option of a session that says whose it is."""
+
+OWNER = f"#{{{MARK}}}"
+SIZE = ("-x", "200", "-y", "50")
 PANE = ":".join(
     f"#{{{name}}}"
     for name in (
-        "pane_dead", "pane_pid", "window_activity", "pane_width", "pane_height", "session_name", "pane_current_command",
+        "pane_dead", "pane_pid", "window_activity", "pane_width", "pane_height", "session_name", MARK,
+        "pane_current_command",
     )
 )  # fmt: skip
-"""No name of a session has a colon."""
+"""No name of a session and no mark has a colon; a program can call itself anything."""
 
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
 
@@ -74,8 +81,7 @@ class TmuxProgram:
         folder: Path,
         env: Mapping[str, str],
         argv: Sequence[str],
-        width: int = 200,
-        height: int = 50,
+        owner: str = "",
     ) -> None:
         """See the port."""
         if not folder.is_dir():
@@ -87,15 +93,21 @@ class TmuxProgram:
             ("start-server", ";", "set-option", "-g", "history-limit", str(HISTORY_LINES), ";") if self._own else ()
         )
         ran = self._patiently(
-            *history, "new-session", "-d", "-s", session, "-x", str(width), "-y", str(height),
+            *history, "new-session", "-d", "-s", session, *SIZE,
             "-c", _exact(str(folder).replace("#", "##")),
             *(part for name, value in env.items() for part in ("-e", _exact(f"{name}={value}"))),
             "--", *map(_exact, command),
+            ";", "set-option", "-t", _pane_of(session), MARK, owner,
             env=env,
         )  # fmt: skip
         if ran.code and "duplicate session" in ran.err:
             raise Obstructed(f"There is a tmux session {session} already.")
         self._expect(ran)
+
+    def owner(self, session: str) -> str | None:
+        """See the port."""
+        told = self._of_pane(session, f"={OWNER}")
+        return told[1:] if told else None
 
     def has(self, session: str) -> bool:
         """See the port."""
@@ -115,14 +127,16 @@ class TmuxProgram:
 
     def panes(self) -> dict[str, Pane]:
         """See the port. Of a session with several panes, the first one counts: it is the one that was started."""
-        ran = self._ask("list-panes", "-a", "-F", PANE)
+        begin = secrets.token_hex(8)  # the name of a program may have line ends in it, and what looks like a pane
+        ran = self._ask("list-panes", "-a", "-F", f"{begin}{PANE}")
         if ran.code and ABSENT.search(ran.err):
             return {}
         self._expect(ran)
         found: dict[str, Pane] = {}
         for line in ran.out.splitlines():
-            pane = _pane(line)
-            found.setdefault(pane.session, pane)
+            if line.startswith(begin):
+                pane = _pane(line.removeprefix(begin))
+                found.setdefault(pane.session, pane)
         return found
 
     def foreground(self, session: str) -> str:
@@ -211,8 +225,8 @@ def _exact(text: str) -> str:
 
 
 def _pane(line: str) -> Pane:
-    dead, pid, activity, width, height, session, command = line.split(":", 6)
-    return Pane(session, dead == "1", int(pid), command, float(activity), int(width), int(height))
+    dead, pid, activity, width, height, session, owner, command = line.split(":", 7)
+    return Pane(session, dead == "1", int(pid), command, float(activity), int(width), int(height), owner)
 
 
 def _groups(leader: int) -> set[int]:

@@ -22,7 +22,7 @@ def do(tools: JobTools, job: Job) -> Result:
         return {}
     agent = tools.reads.run(payload["run_id"]).agent(payload["agent"])
     pane = tools.tmux.panes().get(agent.session) if agent is not None and agent.alive else None
-    if agent is None or pane is None or pane.dead:
+    if agent is None or pane is None or pane.dead or pane.owner != tools.mark(payload["run_id"], agent.name):
         return {}
     delivery = tools.profile(agent.profile).delivery
     if delivery == "none":

@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from metawsm.bus.jobs import Job, JobSpec, JobTools, Profile, Result, checkout, record_step, step_of
+from metawsm.bus.jobs import Job, JobSpec, JobTools, Profile, Result, checkout, has_session, record_step, step_of
 from metawsm.bus.outside import shell_command
 from metawsm.domain.errors import Obstructed, ProgramFailed
 from metawsm.domain.run import Run, RunAgent, Step
@@ -22,8 +22,9 @@ def do(tools: JobTools, job: Job) -> Result:
     where = checkout(run, step, agent.workspace)
     command, prompt = _command(profile), _prompt(profile, run, agent, where)
     argv = tools.launcher.prepare(folder, command, prompt)
-    tools.tmux.kill(agent.session)
-    tools.tmux.start(agent.session, where, _environment(tools, run, agent), argv)
+    _make_room(tools, run, agent)
+    mark = tools.mark(run.run_id, agent.name)
+    tools.tmux.start(agent.session, where, _environment(tools, run, agent), argv, mark)
     _look(tools, folder, agent)
     return _told(folder)
 
@@ -33,7 +34,7 @@ def inspect(tools: JobTools, job: Job) -> Result | None:
     run, step, agent = _subject(tools, job)
     folder = _folder(tools, run, step, agent)
     began = tools.launcher.exit(folder).started is not None
-    return _told(folder) if began and tools.tmux.has(agent.session) else None
+    return _told(folder) if began and has_session(tools, run, agent) else None
 
 
 def _subject(tools: JobTools, job: Job) -> tuple[Run, Step, RunAgent]:
@@ -42,6 +43,21 @@ def _subject(tools: JobTools, job: Job) -> tuple[Run, Step, RunAgent]:
     if agent is None:
         raise Obstructed(f"run {run.run_id} has no agent {step.args['agent']}")
     return run, step, agent
+
+
+def _make_room(tools: JobTools, run: Run, agent: RunAgent) -> None:
+    """End an earlier session of this very agent. Raises Obstructed for one that is somebody else's."""
+    if has_session(tools, run, agent):
+        tools.tmux.kill(agent.session)
+    owner = tools.tmux.owner(agent.session)
+    if owner is None:
+        return
+    other, _, name = owner.rpartition("~")[0].partition("~")
+    whose = f"it is that of agent {name} of {other}" if owner else "this run did not begin it"
+    raise Obstructed(
+        f"there is a tmux session {agent.session} already, and {whose}: end it, or rename it"
+        f" (`tmux rename-session -t ={agent.session} NAME`), and resume the run"
+    )
 
 
 def _folder(tools: JobTools, run: Run, step: Step, agent: RunAgent) -> Path:

@@ -68,16 +68,16 @@ def test_a_single_argument_is_not_read_by_a_shell(tmux: TmuxProgram, tmp_path: P
 
 def test_what_can_be_asked_about_panes(tmux: TmuxProgram, tmp_path: Path) -> None:
     """All sessions at once, and each by its exact name."""
-    tmux.start("agent-1", tmp_path, {}, ["sleep", "100"], width=100, height=30)
+    tmux.start("agent-1", tmp_path, {}, ["sleep", "100"], "run-1~bob~p")
     tmux.start("agent-10", tmp_path, {}, ["sh", "-c", "sleep 100; true"])
     eventually(lambda: tmux.foreground("agent-1") == "sleep")
     panes = tmux.panes()
     assert set(panes) == {"agent-1", "agent-10"}
     one = panes["agent-1"]
-    assert (one.command, one.dead, one.width, one.height) == ("sleep", False, 100, 30)
+    assert (one.command, one.dead, one.width, one.height) == ("sleep", False, 200, 50)
     assert abs(one.activity - time.time()) < 10
     assert one.pid > 1
-    assert (panes["agent-10"].width, panes["agent-10"].height) == (200, 50)
+    assert (one.owner, panes["agent-10"].owner) == ("run-1~bob~p", "")
     assert not tmux.has("agent")
     assert tmux.has("agent-1")
 
@@ -124,6 +124,21 @@ def test_sessions_of_others_do_not_disturb(tmux: TmuxProgram, socket: str, tmp_p
     _raw(socket, "new-session", "-d", "-s", "a b | =x", "sh", "-c", "exec cat")
     eventually(lambda: tmux.panes()["a b | =x"].command == "cat")
     assert tmux.panes()["a"].command == "sleep"
+
+
+def test_whose_a_session_is(tmux: TmuxProgram, socket: str, tmp_path: Path) -> None:
+    """As it was marked; one that somebody else began has no mark."""
+    tmux.start("a", tmp_path, {}, ["sleep", "100"], "run-1~bob~p")
+    _raw(socket, "new-session", "-d", "-s", "b", "sleep", "100")
+    assert [tmux.owner(name) for name in ("a", "b", "c")] == ["run-1~bob~p", "", None]
+
+
+def test_the_name_of_a_program_imitates_no_pane(tmux: TmuxProgram, tmp_path: Path) -> None:
+    """A program can call itself anything, also several lines that look like panes of others."""
+    forged = "x\n0:1:99999999999:1:1:b:run-1~bob~p:y\nz"
+    tmux.start("a", tmp_path, {}, ["bash", "-c", 'exec -a "$1" sleep 100', "bash", forged])
+    eventually(lambda: tmux.panes()["a"].command == "x")
+    assert set(tmux.panes()) == {"a"}
 
 
 def test_ending_and_beginning_again_at_once(tmux: TmuxProgram, tmp_path: Path) -> None:
