@@ -42,12 +42,20 @@ def decide(run: Run, limits: OperatorLimits, now: str) -> Decision:
         return Decision(NOTHING)
     sick = [agent for agent in run.agents if _is_sick(agent, limits, now) and not is_complete(run, agent)]
     if not sick:
-        return Decision(NOTHING)
+        return _after_the_end(run)
     names = tuple(agent.name for agent in sick)
     if run.state == "running" and _is_stale(run, sick, limits, now):
         minutes = _age(run.updated_at, now) / 60
         return Decision(STOP, f"nothing has moved for {minutes:.0f} min and no agent lives", names)
     return _mend(sick, names, limits, now)
+
+
+def _after_the_end(run: Run) -> Decision:
+    """An agent that ended with 0 and owes its reports: whether it is done, a human has to see."""
+    left = tuple(agent.name for agent in run.agents if agent.ended_well and not is_complete(run, agent))
+    if run.state != "running" or not left:
+        return Decision(NOTHING)
+    return Decision(ASK_HUMAN, f"{', '.join(left)} ended without having reported completion and validation", left)
 
 
 def _mend(sick: list[RunAgent], names: tuple[str, ...], limits: OperatorLimits, now: str) -> Decision:

@@ -65,7 +65,8 @@ def plan_run(run_id: str, wish: Wish, settings: Settings) -> RunCreated:
 
     Raises InvalidFields where the settings leave it without an agent, or without the workspace that its strategy needs.
     """
-    strategy, base = wish.strategy or settings.strategy, wish.base or settings.base
+    strategy = wish.strategy or settings.strategy
+    base = (wish.base or settings.base).removeprefix("origin/")  # a local branch is merged into; work starts from both
     _check(wish, settings, strategy)
     workspaces = _workspaces(run_id, wish, settings, strategy)
     doc_home = wish.doc_home_repo or wish.repos[0]

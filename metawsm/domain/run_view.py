@@ -6,7 +6,7 @@ from typing import Any
 
 import attrs
 
-from metawsm.domain.run import Run, RunAgent, Step
+from metawsm.domain.run import Run, RunAgent, Step, is_complete
 from metawsm.domain.run_plan import removed
 
 
@@ -64,7 +64,14 @@ def hints(run: Run) -> list[str]:
     ]
     cleaned = all(workspace.name in removed(run) for workspace in run.workspaces)
     following = () if run.state == "closed" and cleaned else _NEXT[run.state]
+    if run.state in ("running", "awaiting_guidance") and any(_has_left(run, agent) for agent in run.agents):
+        following = ("resume {at}", *following)
     return [*answers, *(f"metawsm.pyz {text.format(at=at)}" for text in following)]
+
+
+def _has_left(run: Run, agent: RunAgent) -> bool:
+    """Whether it is gone and had more to do: nothing goes on without a new session of it."""
+    return agent.state in ("stopped", "dead", "failed") and not is_complete(run, agent)
 
 
 _NEXT: dict[str, tuple[str, ...]] = {

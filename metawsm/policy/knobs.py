@@ -52,6 +52,11 @@ def name(value: str) -> str | None:
     return f"{fault}, not {value!r}" if fault else None
 
 
+def branch_part(value: str) -> str | None:
+    """A part of a branch's name: the grammar of names, and what git takes."""
+    return name(value) or branch_fault(value)
+
+
 def topic(value: str) -> str | None:
     """A stream, a group or a topic prefix in Redis: words of letters, digits, '_' and '-', with dots between."""
     if len(value) <= 128 and TOPIC.fullmatch(value):

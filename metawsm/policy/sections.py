@@ -134,7 +134,7 @@ class Workspace:
     """Where agents work."""
 
     default_strategy: Literal["create", "fork", "reuse"] = knob("create", "How a run gets its workspace.")
-    branch_prefix: str = knob("task", "First part of the branches of runs.", check=knobs.name)
+    branch_prefix: str = knob("task", "First part of the branches of runs.", check=knobs.branch_part)
     base_branch: str = knob("main", "Branch that work starts from and is merged into.", check=knobs.git_ref)
     tool: Literal["builtin", "wsm"] = knob("builtin", "What makes workspaces: metawsm itself, or the program `wsm`.")
     root: str = knob(

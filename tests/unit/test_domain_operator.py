@@ -53,6 +53,16 @@ def test_others_are_left_alone(state: str) -> None:
     assert decided(run(agent(state, 9999))).action == "nothing"
 
 
+def test_who_ended_and_owes_reports_is_for_a_human() -> None:
+    """A bootstrap run whose agent ended with 0 would wait for ever; one that failed or waits has its own rule."""
+    ended = attrs.evolve(run(agent("stopped", exit_code=0), agent("running", name="ann")), mode="bootstrap")
+    assert decided(ended) == Decision(
+        "ask_human", "bob ended without having reported completion and validation", ("bob",)
+    )
+    assert decided(attrs.evolve(ended, mode="run")).action == "nothing"
+    assert decided(attrs.evolve(ended, state="failed")).action == "nothing"
+
+
 @pytest.mark.parametrize("state", ["planning", "paused", "stopping", "stopped", "completed", "closing", "closed"])
 def test_only_runs_at_work_are_looked_after(state: str) -> None:
     """A dead agent of a run that has ended is no news."""

@@ -55,6 +55,12 @@ def test_a_wish_overrides_the_settings() -> None:
     assert fact.steps[1].args == {"workspace": "m-89abcdef", "strategy": "fork", "source": "old"}
 
 
+def test_a_base_is_a_local_branch() -> None:
+    """`origin/main` names where work starts from; merged is into `main`, which need not know its remote."""
+    assert plan("MET-1", base="origin/main").base == "main"
+    assert plan("MET-1", settings=attrs.evolve(SETTINGS, base="origin/next")).base == "next"
+
+
 def test_seeding_comes_before_the_documents() -> None:
     """Per ticket: copy what is there, then make what is missing; every ticket in its own workspace alone."""
     fact = plan("A", "B", settings=attrs.evolve(TWO_AGENTS, seeded=True))

@@ -273,4 +273,7 @@ def test_hints_lead_on() -> None:
                                 ("resume", "restart", "cleanup"))]  # fmt: skip
     view = run_view(story.run)
     assert view["next"] == hints(story.run)
+    gone = in_state("running")
+    gone.tell([AgentStateChanged("ann", "running", "dead")])
+    assert hints(gone.run)[0] == "metawsm.pyz resume --run-id run-7"
     assert "brief" not in view and "exit_code" not in view["agents"][0] and "args" not in view["steps"][0]
