@@ -66,6 +66,8 @@ class Steps:
                 note(f"[{self._places[step['index']]}/{len(self._places)}] {step_line(step)}")
                 if state == "failed" and step["kind"] != GATES_STEP:  # whose gates are told one by one in the end
                     note(indented(step.get("error", "")))
+                for text in (step.get("result") or {}).get("notes", ()):
+                    note(indented(text))
 
     def busy(self, run: Row) -> bool:
         """Whether one of the steps is under way."""

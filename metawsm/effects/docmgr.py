@@ -16,7 +16,7 @@ from metawsm.domain.errors import Obstructed, OutsideError
 from metawsm.domain.plain_text import clean, last_words
 from metawsm.effects import program
 from metawsm.effects import ticket_pages as pages
-from metawsm.effects.ticket_docs import TicketDocs
+from metawsm.effects.ticket_docs import TicketDocs, refuse_link
 
 FORM = ("--with-glaze-output", "--output", "json")
 
@@ -26,6 +26,7 @@ class DocmgrDocs(TicketDocs):
 
     def find(self, root: Path, ticket: str) -> Path | None:
         """See the port."""
+        refuse_link(root)
         wanted = ticket.lower()
         rows = [row for row in _ask(root, "ticket", "list", ticket=ticket) if _text(row, "ticket").lower() == wanted]
         if len(rows) > 1:

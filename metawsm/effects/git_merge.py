@@ -73,5 +73,5 @@ def _merge_at(bench: Path, tip: str, branch: str, base: str, message: str) -> No
     raise MergeConflict(
         f'"{branch}" conflicts with "{base}" in {", ".join(files[:8])}{" and more" if len(files) > 8 else ""}: merge'
         f' "{base}" into "{branch}" and settle it there.',
-        details={"files": files},
+        details={"files": files[: git_status.MOST_FILES]},
     )

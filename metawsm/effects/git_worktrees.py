@@ -61,10 +61,10 @@ def remove(repo: Path, path: Path, *, force: bool) -> None:
 def refuse_changes(path: Path, changes: Changes) -> None:
     """Raise Obstructed, naming the files, when there are changes."""
     if changes.files:
-        names = ", ".join(clean(name) for name in changes.files[:NAMED])
-        rest = len(changes.files[NAMED:]) + changes.more
-        said = f"{path} has uncommitted changes: {names}{f' and {rest} more' if rest else ''}."
-        raise Obstructed(said, details={"path": str(path), "files": list(changes.files)})
+        names = [clean(name) for name in changes.files]
+        rest = len(names[NAMED:]) + changes.more
+        said = f"{path} has uncommitted changes: {', '.join(names[:NAMED])}{f' and {rest} more' if rest else ''}."
+        raise Obstructed(said, details={"path": str(path), "files": names})
 
 
 def _expect(tree: Worktree, branch: str) -> None:

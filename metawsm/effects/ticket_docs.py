@@ -38,6 +38,7 @@ class TicketDocs:
 
     def find(self, root: Path, ticket: str) -> Path | None:
         """See the port."""
+        refuse_link(root)
         found = sorted(_tickets(root, _checked(ticket).lower(), DEEPEST))
         if len(found) > 1:
             raise Obstructed(f"ticket {ticket} has more than one folder: {', '.join(map(str, found))}.")
@@ -100,10 +101,10 @@ class TicketDocs:
         return found
 
     def _create(self, root: Path, ticket: str, title: str, topics: Sequence[str], today: date) -> Path:
-        """Make the whole folder aside, then give it its name."""
+        """Make the whole folder aside, then give it its name; what somebody left of an earlier one stays in it."""
         parent = root / today.strftime("%Y/%m/%d")
         folder = parent / f"{ticket}--{pages.slug(title, ticket)}"
-        _refuse_links(root, parent)
+        _refuse_links(root, folder)
         draft = _aside(folder, "new")
         shutil.rmtree(draft, ignore_errors=True)
         for name in FOLDERS:
@@ -114,7 +115,7 @@ class TicketDocs:
         _write(draft, draft / "README.md", f"# {heading}\n")
         _write(draft, draft / "tasks.md", pages.TASKS)
         _write(draft, draft / CHANGELOG, pages.CHANGELOG)
-        draft.rename(folder)
+        _settle(draft, folder)
         return folder
 
     def _new_document(self, root: Path, ticket: str, folder: Path, doc_type: str, title: str) -> Path:
@@ -172,8 +173,13 @@ def _refuse_links(root: Path, path: Path) -> None:
     for part in (path, *path.parents):
         if part == root:
             return
-        if part.is_symlink():
-            raise Obstructed(f"{part} is a link: ticket documents are not read or written through it.")
+        refuse_link(part)
+
+
+def refuse_link(path: Path) -> None:
+    """Raise Obstructed for a link."""
+    if path.is_symlink():
+        raise Obstructed(f"{path} is a link: ticket documents are not read or written through it.")
 
 
 def _read(root: Path, file: Path) -> str:
@@ -205,6 +211,20 @@ def _write(root: Path, file: Path, text: str) -> None:
 def _make(folder: Path) -> None:
     try:
         folder.mkdir(parents=True)
+    except OSError as error:
+        raise OutsideError(f"{folder} cannot be made: {error.strerror}.") from error
+
+
+def _settle(draft: Path, folder: Path) -> None:
+    """Give a ticket's folder its name, or move what that lacks into it: the index last, since with it, it counts."""
+    try:
+        if not folder.exists():
+            draft.rename(folder)
+            return
+        for path in sorted(draft.iterdir(), key=lambda each: each.name == INDEX):
+            if not (folder / path.name).exists():
+                path.rename(folder / path.name)
+        shutil.rmtree(draft)
     except OSError as error:
         raise OutsideError(f"{folder} cannot be made: {error.strerror}.") from error
 

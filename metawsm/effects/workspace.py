@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from metawsm.bus.outside import Git, Workspace
+from metawsm.bus.outside import Git, Start, Workspace
 from metawsm.domain.errors import Obstructed
 from metawsm.domain.plain_text import clean
 from metawsm.effects import git_worktrees
@@ -35,12 +35,10 @@ class WorktreeWorkspaces:
         """See the port."""
         notes = []
         for repository, main in self._git.find(repositories, self._roots).items():
-            commit = ""
-            if not self._git.branch_exists(main, branch):
-                start = self._git.base(main, base)
-                commit = start.commit
-                notes += [start.note] if start.note else []
-            self._git.add_worktree(main, self._place(name) / repository, branch, commit)
+            place = self._place(name) / repository
+            start = self._start(main, place, branch, base)
+            notes += [start.note] if start.note else []
+            self._git.add_worktree(main, place, branch, start.commit)
         return self._made(name, notes)
 
     def fork(self, name: str, source: str, branch: str) -> Workspace:
@@ -78,6 +76,12 @@ class WorktreeWorkspaces:
         shutil.rmtree(self._place(name) / OURS, ignore_errors=True)
         with suppress(OSError):  # it is not there, or somebody else's files are in it
             self._place(name).rmdir()
+
+    def _start(self, main: Path, place: Path, branch: str, base: str) -> Start:
+        """What the branch begins at; one that exists is used as it is, which may not be what was expected."""
+        if not self._git.branch_exists(main, branch):
+            return self._git.base(main, base)
+        return Start("", "" if place.exists() else f'{main}: branch "{branch}" is there already; work goes on from it')
 
     def _place(self, name: str) -> Path:
         return self._folder / checked_name(name)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from metawsm.bus.jobs import DOCS, Job, JobSpec, JobTools, Result, record_step, step_of
 from metawsm.domain.errors import Obstructed
+from metawsm.domain.plain_text import clean
 from metawsm.domain.run import SEED_DOCS, Run
 from metawsm.domain.run_rules import Gate
 
@@ -38,7 +39,7 @@ def _dirty(tools: JobTools, run: Run) -> Iterator[Gate]:
             changes = tools.git.status(place)
             if changes.files:
                 more = len(changes.files) - SHOWN + changes.more
-                files = ", ".join(changes.files[:SHOWN]) + (f" and {more} more" if more > 0 else "")
+                files = ", ".join(map(clean, changes.files[:SHOWN])) + (f" and {more} more" if more > 0 else "")
                 text = f"workspace {workspace.name} repo {repo} has uncommitted changes: {files}"
                 yield Gate(text, f"git -C {place} add --all && git -C {place} commit")
 
@@ -48,7 +49,7 @@ def _undocumented(tools: JobTools, run: Run) -> Iterator[Gate]:
         root = Path(workspace.path, run.doc_home_repo, DOCS)
         if tools.docs.find(root, workspace.ticket) is None:
             text = f"workspace {workspace.name} ticket {workspace.ticket} docs missing under {root}"
-            yield Gate(text, f"metawsm.pyz restart --run-id {run.run_id}, or put the ticket's documents back")
+            yield Gate(text, f"metawsm.pyz iterate --run-id {run.run_id} --feedback ...")
 
 
 SPEC = JobSpec("check_gates", do, record_step)

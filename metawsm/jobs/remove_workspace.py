@@ -2,15 +2,33 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from metawsm.bus.jobs import Job, JobSpec, JobTools, Result, record_step, step_of
+from metawsm.domain.errors import Obstructed
+from metawsm.domain.run import Run
 
 
 def do(tools: JobTools, job: Job) -> Result:
     """Remove it; uncommitted work stands in the way unless it was said to go, too."""
     run, step = step_of(tools, job)
-    tools.workspaces.delete(step.args["workspace"], force=step.args["force"])
-    tools.launcher.forget(tools.state_folder / "agents" / run.run_id)
+    name, force = str(step.args["workspace"]), bool(step.args["force"])
+    try:
+        tools.workspaces.delete(name, force=force)
+    except Obstructed as error:
+        mend = f"metawsm.pyz cleanup --run-id {run.run_id} --force"
+        raise Obstructed(
+            f"{error.message} Save what you need of it; `{mend}` removes it all.", details=error.details
+        ) from None
+    _forget_worktrees(tools, run, Path(run.workspace(name).path), force)
     return {}
+
+
+def _forget_worktrees(tools: JobTools, run: Run, place: Path, force: bool) -> None:
+    """Of a folder that somebody removed by hand, the repositories still know."""
+    for repo, main in run.repositories.items():
+        if Path(main, ".git").exists():
+            tools.git.remove_worktree(Path(main), place / repo, force=force)
 
 
 SPEC = JobSpec("remove_workspace", do, record_step)

@@ -60,6 +60,17 @@ def test_what_a_crash_left_of_a_new_ticket_does_not_count(root: Path) -> None:
     assert not draft.exists()
 
 
+def test_what_is_left_of_an_earlier_folder_is_completed(root: Path) -> None:
+    """Git removes files and leaves folders: what is there stays, what is missing is made."""
+    folder = _ensure(root)
+    (folder / "index.md").unlink()
+    (folder / "tasks.md").write_text("mine")
+    assert DOCS.find(root, "MET-1") is None
+    assert _ensure(root) == folder
+    assert ((folder / "tasks.md").read_text(), (folder / "index.md").is_file()) == ("mine", True)
+    assert [path.name for path in folder.parent.iterdir()] == [folder.name]
+
+
 def test_two_folders_of_a_ticket_are_told(root: Path) -> None:
     """Nobody can say which one is meant."""
     folder = _ensure(root)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 from collections.abc import Callable
 from datetime import date
@@ -27,12 +28,16 @@ def install(monkeypatch: pytest.MonkeyPatch, folder: Path, name: str) -> Path:
     programs, state = folder / "programs", folder / f"state-{name}"
     for each in (programs, state):
         each.mkdir(exist_ok=True)
-    call = f'exec env PYTHONPATH="{ROOT}" "{sys.executable}" -m tests.support.outside_tools {name} "$@"'
-    (programs / name).write_text(f"#!/bin/sh\n{call}\n")
+    (programs / name).write_text(f"#!/bin/sh\n{call_of(name)}\n")
     (programs / name).chmod(0o755)
     monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
     monkeypatch.setenv(STATE, str(state))
     return state
+
+
+def call_of(name: str) -> str:
+    """The line of a shell script that is the program of that name."""
+    return f'exec env PYTHONPATH="{ROOT}" "{sys.executable}" -m tests.support.outside_tools {name} "$@"'
 
 
 def calls(state: Path) -> list[list[str]]:
@@ -153,6 +158,8 @@ def _wsm_delete(state: Path, args: list[str], flags: dict[str, str]) -> int:
                 return 0
         git(Path(repo["path"]), "worktree", "remove", "--force", str(checkout))
     file.unlink()
+    if "remove-files" in flags:
+        shutil.rmtree(told["path"], ignore_errors=True)
     return 0
 
 
