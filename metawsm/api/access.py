@@ -1,4 +1,4 @@
-"""Who may do what: the token, anonymous loopback, and where a request may come from. Source: contract, section 5."""
+"""Who may do what: tokens, anonymous loopback, and where a request may come from. Source: contract, section 5."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from attrs import frozen
 
 from metawsm.api.errors import Forbidden, UnsupportedMediaType
 from metawsm.api.exchange import Request
+from metawsm.domain.agent_token import Agent, agent_of
 from metawsm.domain.envelope import Actor
 from metawsm.domain.errors import InvalidFields, NotAllowed, Unauthenticated
-from metawsm.domain.states import OUTSIDE_ACTORS
+from metawsm.domain.states import ACTOR_TYPES, OUTSIDE_ACTORS
 
 HOW_TO_SEND_IT = "send `Authorization: Bearer <token>` with the one line of .metawsm/token"
 _FORWARDED = (
@@ -25,14 +26,42 @@ _FORWARDED = (
 
 
 @frozen
+class Credential:
+    """How a sender is known: `known_by` is `token`, `agent_token`, `loopback` (writes as agent) or `open`.
+
+    `agent` is the one that an agent's token names.
+    """
+
+    known_by: str
+    agent: Agent | None = None
+
+    @property
+    def scope(self) -> str:
+        """What keeps one sender's idempotency keys from another's."""
+        return f"{self.known_by}:{self.agent.run_id}/{self.agent.agent_name}" if self.agent else self.known_by
+
+    def check_body(self, message: Any) -> None:
+        """An agent's token writes in the name of its own agent and run alone. Raises NotAllowed."""
+        if self.agent is None:
+            return
+        for name, own in (("run_id", self.agent.run_id), ("agent_name", self.agent.agent_name)):
+            value = getattr(message, name, own)
+            if value not in (None, own):
+                raise NotAllowed(f"you are known as {_named(self.agent)}: {name} must be {own}, not {value}")
+
+
+_OWNER, _LOOPBACK, _OPEN = Credential("token"), Credential("loopback"), Credential("open")
+
+
+@frozen
 class Access:
     """The rules. `loopback` is the policy's `auth.loopback`: agent, open or token."""
 
     token: str
     loopback: str = "agent"
 
-    def credential(self, request: Request) -> str:
-        """How the sender is known: `token`, `loopback` (writes as agent) or `open`.
+    def credential(self, request: Request) -> Credential:
+        """How the sender is known.
 
         Raises Unauthenticated, or Forbidden for a host name that a hostile page could have chosen.
         """
@@ -42,11 +71,14 @@ class Access:
         if self.loopback == "token" or not _is_loopback(request):
             raise Unauthenticated(f"a token is needed: {HOW_TO_SEND_IT}")
         self._check_host(request)
-        return "open" if self.loopback == "open" else "loopback"
+        return _OPEN if self.loopback == "open" else _LOOPBACK
 
     def check_owner(self, request: Request) -> None:
         """What concerns the daemon itself is not for agents. Raises NotAllowed besides what `credential` raises."""
-        if self.credential(request) == "loopback":
+        credential = self.credential(request)
+        if credential.agent:
+            raise NotAllowed(f"you are known as {_named(credential.agent)}: this is not for agents")
+        if credential == _LOOPBACK:
             raise NotAllowed(f"this needs a token: {HOW_TO_SEND_IT}")
 
     def check_source(self, request: Request) -> None:
@@ -67,10 +99,12 @@ class Access:
                 f"the body must be sent as Content-Type: application/json, not {kind or 'nothing'!r}"
             )
 
-    def actor(self, credential: str, body: Mapping[str, Any]) -> Actor:
+    def actor(self, credential: Credential, body: Mapping[str, Any]) -> Actor:
         """The actor of a write. Raises InvalidFields when it is missing, NotAllowed when the credential forbids it."""
         wanted, name = body.get("actor_type"), body.get("actor_name")
-        if credential == "loopback":
+        if credential.agent:
+            return _agent_actor(credential.agent, wanted, name)
+        if credential == _LOOPBACK:
             if wanted not in (None, "agent") and wanted in OUTSIDE_ACTORS:
                 raise NotAllowed(f"without a token you act as agent, not as {wanted}: {HOW_TO_SEND_IT}")
             wanted = "agent" if wanted is None else wanted
@@ -78,13 +112,17 @@ class Access:
             raise NotAllowed("actor_type system never comes from outside")
         if wanted is None:
             raise InvalidFields("faulty field(s): actor_type", fields={"actor_type": ["is required"]})
-        return Actor(str(wanted), name if isinstance(name, str) else None, credential)
+        return Actor(str(wanted), name if isinstance(name, str) else None, credential.known_by)
 
-    def _by_token(self, header: str) -> str:
-        scheme, _, given = header.partition(" ")
-        if scheme.lower() != "bearer" or not hmac.compare_digest(given.strip().encode(), self.token.encode()):
-            raise Unauthenticated("the Authorization header is not `Bearer <token>` with this daemon's token")
-        return "token"
+    def _by_token(self, header: str) -> Credential:
+        scheme, _, rest = header.partition(" ")
+        given = rest.strip()
+        if scheme.lower() == "bearer":
+            if hmac.compare_digest(given.encode(), self.token.encode()):
+                return _OWNER
+            if agent := agent_of(self.token, given):
+                return Credential("agent_token", agent)
+        raise Unauthenticated("the Authorization header is not `Bearer <token>` with this daemon's token")
 
     def _check_host(self, request: Request) -> None:
         """A name other than localhost could be a hostile page's own name that now leads here (DNS rebinding)."""
@@ -93,6 +131,19 @@ class Access:
             raise Forbidden(
                 f"anonymous requests must name localhost or a loopback address as Host, not {str(host)[:200]!r}"
             )
+
+
+def _agent_actor(agent: Agent, wanted: Any, name: Any) -> Actor:
+    """The agent itself; what else is wrong with the fields is found when they are read."""
+    if wanted in ACTOR_TYPES and wanted != "agent":
+        raise NotAllowed(f"you are known as {_named(agent)}: you act as agent, not as {wanted}")
+    if isinstance(name, str) and name not in ("", agent.agent_name):
+        raise NotAllowed(f"you are known as {_named(agent)}: actor_name must be {agent.agent_name}, not {name[:100]}")
+    return Actor("agent", agent.agent_name, "agent_token")
+
+
+def _named(agent: Agent) -> str:
+    return f"agent {agent.agent_name} of {agent.run_id}"
 
 
 def _is_loopback(request: Request) -> bool:

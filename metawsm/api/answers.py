@@ -22,6 +22,7 @@ from metawsm.api.schemas import (
 )
 from metawsm.bus.fields import rules_of
 from metawsm.bus.letters import REASONS, STATUSES, EndLetter
+from metawsm.domain.events import DELIVERIES
 
 VIEW = obj(
     {
@@ -41,12 +42,40 @@ POST = obj(
         "post_id": TEXT, "sequence": SEQUENCE, "body": TEXT, "actor_type": ACTOR, "created_at": TIME,
         "kind": TEXT | {"enum": ["post", "answer", "signal"]},
     },
-    {"actor_name": TEXT, "signal": ref("ControlSignal")},
+    {
+        "actor_name": TEXT, "signal": ref("ControlSignal"),
+        "receipts": array(ref("Receipt")) | {"description": "of an answer: the first readers, the oldest first"},
+    },
+)  # fmt: skip
+READ = obj(
+    {
+        "thread_id": TEXT, "reader_type": ACTOR, "reader_name": TEXT,
+        "post_ids": array(TEXT) | {"description": "the answers that count as read from now on"},
+    },
+    {"more": FLAG | {"description": "true: there are further ones; send the command again"}},
+    "What an agent has read",
+)  # fmt: skip
+RECEIPT = obj(
+    {"reader_type": ACTOR, "reader_name": TEXT},
+    {"delivered_how": TEXT | {"enum": list(DELIVERIES)}, "delivered_at": TIME, "read_at": TIME},
+    "That an answer came before an agent, and that the agent has read it",
+)
+ENTRY = obj(
+    {
+        "thread_id": TEXT, "ticket": TEXT, "title": TEXT, "post_id": TEXT, "sequence": SEQUENCE, "body": TEXT,
+        "by_type": ACTOR, "at": TIME,
+    },
+    {
+        "run_id": TEXT, "by_name": TEXT, "delivered_at": TIME,
+        "question": TEXT | {"description": "on a control thread: the request that it answers"},
+    },
+    "An answer that its agent has not read",
 )  # fmt: skip
 COMMAND = obj(
     {"id": TEXT, "status": TEXT | {"enum": ["queued", "applied", "rejected", "failed"]}},
     {
         "thread_id": TEXT, "accepted_at": TIME, "thread": ref("View"), "seen": ref("Seen"),
+        "read": ref("Read"),
         "error": obj({"code": TEXT, "message": TEXT}, {"fields": ref("Faults")}),
     },
 )  # fmt: skip
@@ -125,14 +154,26 @@ ANSWERS: dict[str, Schema] = {
         {"thread_id": TEXT, "viewer_type": ACTOR, "viewer_id": TEXT, "last_seen_event_sequence": SEQUENCE},
         about="Up to where a viewer has seen a thread",
     ),
+    "Read": READ,
+    "Receipt": RECEIPT,
     "Command": COMMAND,
     "Faults": {"type": "object", "additionalProperties": array(TEXT), "description": "what is wrong, by field"},
     "Error": ERROR,
     "ThreadAnswer": obj({"thread": ref("View")}),
     "SeenAnswer": obj({"seen": ref("Seen")}),
+    "ReadAnswer": obj({"read": ref("Read")}),
     "CommandAnswer": obj({"command": ref("Command")}),
     "ThreadPage": _page("threads", ref("View")),
     "SearchPage": _page("threads", HIT),
+    "InboxEntry": ENTRY,
+    "InboxPage": obj(
+        {
+            "answers": array(ref("InboxEntry")),
+            "unread_count": COUNT | {"description": "all that are unread, counted up to 1000"},
+        },
+        {"next_cursor": TEXT},
+        "A page; without `next_cursor` it is the last one.",
+    ),
     "ThreadDetail": obj(
         {"thread": ref("View"), "posts": array(ref("Post")), "events": array(ref("Event"))},
         {"posts_before": SEQUENCE | {"description": "there are older posts: hand it back to read them"}},

@@ -31,7 +31,7 @@ log = logging.getLogger("metawsm.http")
 
 @frozen
 class Pages:
-    """Endpoints that the daemon composes: health, debug, documents, readiness, rebuild, dead letters, backups."""
+    """Endpoints that the daemon composes: health, debug, documents, readiness, rebuild, dead letters, backups, runs."""
 
     health: Endpoint
     debug: Endpoint
@@ -49,6 +49,9 @@ class Pages:
     discard_letters: Endpoint
     backup: Endpoint
     backups: Endpoint
+    runs: Endpoint
+    run: Endpoint
+    release_jobs: Endpoint
 
 
 class Application:
@@ -69,9 +72,9 @@ class Application:
         self._enabled = enabled
         self._router = bottle.Bottle()  # only its router is used
         self._hot: dict[tuple[str, str], Endpoint] = {}
-        for spec in catalogue.specs:
-            endpoint = self._forum(partial(writes.endpoint, spec))
-            self._route("POST", BASE + spec.path, endpoint)
+        for spec in catalogue.public:
+            write = partial(writes.endpoint, spec)
+            self._route("POST", BASE + spec.path, self._forum(write) if spec.path.startswith("/forum/") else write)
         endpoints = _endpoints(queries, pages)
         for operation in operations.ALL:
             self._route(operation.method, operation.whole, self._admitted(operation, endpoints[operation.name]))
@@ -138,6 +141,7 @@ def _endpoints(queries: Queries, pages: Pages) -> dict[str, Endpoint]:
         operations.SHOW_THREAD.name: queries.thread,
         operations.SHOW_QUEUE.name: queries.queue,
         operations.SEARCH.name: queries.search,
+        operations.SHOW_INBOX.name: queries.inbox,
         operations.SHOW_STATS.name: queries.stats,
         operations.LIST_EVENTS.name: queries.events,
         operations.SHOW_COMMAND.name: queries.command,
@@ -152,6 +156,9 @@ def _endpoints(queries: Queries, pages: Pages) -> dict[str, Endpoint]:
         operations.DISCARD_LETTERS.name: pages.discard_letters,
         operations.CREATE_BACKUP.name: pages.backup,
         operations.LIST_BACKUPS.name: pages.backups,
+        operations.LIST_RUNS.name: pages.runs,
+        operations.SHOW_RUN.name: pages.run,
+        operations.RELEASE_JOBS.name: pages.release_jobs,
     }
 
 

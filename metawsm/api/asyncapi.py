@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from metawsm.api import frames, operations
-from metawsm.api.openapi import schema_of
+from metawsm.api.openapi import BEARER, schema_of
 from metawsm.api.schemas import Schema, command, event, event_name, obj, ref, signal
 from metawsm.bus.catalogue import Catalogue
 from metawsm.domain import events
@@ -39,7 +39,7 @@ def asyncapi(catalogue: Catalogue, topics: Topics) -> dict[str, Any]:
     event_channels = {event_name(fact.TYPE): topics.event(fact.TYPE) for fact in events.ALL}
     channels: Schema = {
         f"command.{spec.name}": _topic(topics.command(spec.name), spec.summary, [f"command.{spec.name}"])
-        for spec in catalogue.specs
+        for spec in catalogue.public
     }
     channels |= {name: _topic(topic, "Events of one type", [name]) for name, topic in event_channels.items()}
     channels["feed"] = _topic(topics.feed, "Every event, in sequence order", list(event_channels))
@@ -61,9 +61,7 @@ def asyncapi(catalogue: Catalogue, topics: Topics) -> dict[str, Any]:
         "components": {
             "messages": _messages(catalogue),
             "schemas": {"ControlSignal": signal(), "Event": _any_event(), **_events()},
-            "securitySchemes": {
-                "token": {"type": "http", "scheme": "bearer", "description": "the line of .metawsm/token"}
-            },
+            "securitySchemes": {"token": {"type": "http", "scheme": "bearer", "description": BEARER}},
         },
     }
 
@@ -97,7 +95,7 @@ def _operation(name: str, channel: Schema) -> Schema:
 
 
 def _messages(catalogue: Catalogue) -> Schema:
-    commands = {f"command.{spec.name}": _message(spec.event_type, command(spec)) for spec in catalogue.specs}
+    commands = {f"command.{spec.name}": _message(spec.event_type, command(spec)) for spec in catalogue.public}
     facts = {event_name(fact.TYPE): _message(fact.TYPE, ref(event_name(fact.TYPE))) for fact in events.ALL}
     told = {name: {"name": name, "payload": schema} for name, schema in frames.ALL.items()}
     return {**commands, **facts, **told}

@@ -159,7 +159,7 @@ class DeadLetterPages:
         (who,) = split(request.json_object(), EndLetter)
         if who.actor_type not in RESPONDERS:
             raise NotAllowed(f"dead letters are ended by {' or '.join(RESPONDERS)}, not by {who.actor_type}")
-        return Person(who.actor_type, who.actor_name, self.access.credential(request))
+        return Person(who.actor_type, who.actor_name, self.access.credential(request).known_by)
 
 
 def _letter_id(request: Request) -> int:

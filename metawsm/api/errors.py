@@ -18,6 +18,7 @@ STATUS: dict[str, int] = {
     "already_exists": 409,
     "conflict": 409,
     "illegal_transition": 409,
+    "close_blocked": 409,
     "stale_sequence": 409,
     "thread_closed": 409,
     "too_large": 413,

@@ -9,6 +9,7 @@ from metawsm.api import errors, operations
 from metawsm.api.answers import ANSWERS
 from metawsm.api.operations import BASE, Operation
 from metawsm.api.parameters import Parameter
+from metawsm.api.run_answers import RUN_ANSWERS
 from metawsm.api.schemas import Schema, of_messages, of_rule, ref
 from metawsm.api.writes import DEFAULT_WAIT, KEY_LIMIT, LONGEST_WAIT
 from metawsm.bus.catalogue import Catalogue
@@ -26,7 +27,13 @@ a repeated write gets the first one's answer, for 7 days.
 
 Anonymous requests from this machine may read, and may write as agent. Human and operator need the token
 (`.metawsm/token`); with it `actor_type` is required (for `seen`, the viewer is the actor if none is named).
+
+An agent in a run has a token of its own, which is sent the same way, from anywhere. It reads everything and writes as
+that agent alone: `actor_type` is agent and `actor_name` the agent's name, whether they are given or not; others, and
+another `run_id` or `agent_name` in a body, are 403. What concerns the daemon itself is 403, too. It has idempotency
+keys of its own, and its events say `actor_known_by: agent_token`. It is valid as long as the daemon's token is.
 """
+BEARER = "the line of .metawsm/token, or an agent's token"
 _RESPONSES: dict[int, str] = {
     400: "The request cannot be read: not a JSON object, or a bad cursor or query value.",
     401: "A token is needed, or the one given is not this daemon's.",
@@ -53,7 +60,7 @@ _READ_ERRORS = (400, 401, 403, 500, 503)
 def openapi(catalogue: Catalogue) -> dict[str, Any]:
     """The document: every command, every operation, the stream."""
     paths: dict[str, Any] = {}
-    for spec in catalogue.specs:
+    for spec in catalogue.public:
         paths.setdefault(BASE + spec.path, {})["post"] = _write(spec)
     for operation in operations.ALL:
         paths.setdefault(operation.whole, {})[operation.method.lower()] = _operation(operation)
@@ -67,12 +74,10 @@ def openapi(catalogue: Catalogue) -> dict[str, Any]:
         "security": [{}, {"token": []}],
         "paths": paths,
         "components": {
-            "schemas": of_messages(catalogue) | ANSWERS,
+            "schemas": of_messages(catalogue) | ANSWERS | RUN_ANSWERS,
             "responses": {str(status): _response(status) for status in _RESPONSES},
             "parameters": {"wait": _wait(), "idempotency_key": _key()},
-            "securitySchemes": {
-                "token": {"type": "http", "scheme": "bearer", "description": "the line of .metawsm/token"}
-            },
+            "securitySchemes": {"token": {"type": "http", "scheme": "bearer", "description": BEARER}},
         },
     }
 
@@ -87,7 +92,11 @@ def _write(spec: CommandSpec) -> Schema:
         "summary": spec.summary,
         "parameters": [{"$ref": f"#/components/parameters/{name}"} for name in ("wait", "idempotency_key")],
         "requestBody": {"required": True, "content": _json(ref(spec.message.__name__))},
-        "responses": {str(spec.status): made, "202": kept, **_errors(*_WRITE_ERRORS, *([404] if spec.loads else []))},
+        "responses": {
+            str(spec.status): made,
+            "202": kept,
+            **_errors(*_WRITE_ERRORS, *([404] if spec.loads or "{" in spec.path else [])),
+        },
     }
 
 
@@ -119,7 +128,7 @@ def _stream() -> Schema:
 
 
 def _in_path(path: str, catalogue: Catalogue) -> list[Schema]:
-    about = {name: of_rule(rule) for spec in catalogue.specs for name, rule in rules_of(spec.message).items()
+    about = {name: of_rule(rule) for spec in catalogue.public for name, rule in rules_of(spec.message).items()
              if rule.where == "path"}  # fmt: skip
     return [
         {"name": name, "in": "path", "required": True, "schema": about.get(name, {"type": "string"})}

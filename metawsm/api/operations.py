@@ -19,6 +19,7 @@ from metawsm.api.parameters import (
     time,
 )
 from metawsm.bus.letters import REASONS, STATUSES
+from metawsm.domain.run_states import RUN_STATES
 
 BASE = "/api/v1"
 QUEUES = ("unseen", "unanswered", "mine", "breached")
@@ -95,6 +96,14 @@ SEARCH = Operation(
     "SearchPage",
     (Parameter("query", 'words, and "phrases" in double quotes', required=True, most=QUERY_LIMIT),
      *FILTERS, *VIEWER, LIMIT, CURSOR),
+)  # fmt: skip
+SHOW_INBOX = Operation(
+    "show_inbox",
+    "/forum/inbox",
+    "Answers to what an agent asked that it has not read, the oldest first",
+    "InboxPage",
+    (Parameter("agent_name", "the agent", required=True), Parameter("run_id", "only what it asked in this run"),
+     number("limit", "most answers of the page", PAGE, LARGEST_PAGE, 1), CURSOR),
 )  # fmt: skip
 SHOW_STATS = Operation(
     "show_stats",
@@ -231,6 +240,34 @@ CREATE_BACKUP = Operation(
 )
 LIST_BACKUPS = Operation("list_backups", "/backups", "The backups that are kept, the newest first", "BackupList")
 
+LIST_RUNS = Operation(
+    "list_runs",
+    "/runs",
+    "List runs, the newest first",
+    "RunPage",
+    (
+        TICKET,
+        choice("state", "only runs in this state", RUN_STATES),
+        choice("active", "only runs in which something goes on", ("true", "false"), "false"),
+        number("limit", "most runs of the page", PAGE, LARGEST_PAGE, 1),
+        CURSOR,
+    ),
+)
+SHOW_RUN = Operation(
+    "show_run",
+    "/runs/{run_id}",
+    "A run with its steps, agents, checkouts, documents and open questions",
+    "RunDetailAnswer",
+    found=True,
+)
+RELEASE_JOBS = Operation(
+    "release_jobs",
+    "/jobs/release",
+    "Let jobs begin that are held since a backup was restored",
+    "ReleaseAnswer",
+    method="POST",
+)
+
 # A WebSocket: the feed reads its own query, and it is no part of ALL.
 STREAM = Operation(
     "follow_events",
@@ -247,7 +284,7 @@ STREAM = Operation(
 )
 
 ALL: tuple[Operation, ...] = (
-    HEALTH, LIVEZ, READYZ, LIST_THREADS, SHOW_THREAD, SEARCH, SHOW_QUEUE, LIST_EVENTS, SHOW_STATS, DEBUG, SHOW_COMMAND,
-    REBUILD, REBUILD_STATE, LIST_LETTERS, SHOW_LETTER, REPLAY_LETTER, DISCARD_LETTER, REPLAY_LETTERS, DISCARD_LETTERS,
-    CREATE_BACKUP, LIST_BACKUPS, OPENAPI, ASYNCAPI,
+    HEALTH, LIVEZ, READYZ, LIST_THREADS, SHOW_THREAD, SEARCH, SHOW_QUEUE, SHOW_INBOX, LIST_EVENTS, SHOW_STATS, DEBUG,
+    SHOW_COMMAND, REBUILD, REBUILD_STATE, LIST_LETTERS, SHOW_LETTER, REPLAY_LETTER, DISCARD_LETTER, REPLAY_LETTERS,
+    DISCARD_LETTERS, CREATE_BACKUP, LIST_BACKUPS, LIST_RUNS, SHOW_RUN, RELEASE_JOBS, OPENAPI, ASYNCAPI,
 )  # fmt: skip

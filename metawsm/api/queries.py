@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from attrs import frozen
 
 from metawsm.api.exchange import Answer, Request
-from metawsm.api.operations import LIST_EVENTS, LIST_THREADS, SEARCH, SHOW_QUEUE, SHOW_STATS, SHOW_THREAD
+from metawsm.api.operations import LIST_EVENTS, LIST_THREADS, SEARCH, SHOW_INBOX, SHOW_QUEUE, SHOW_STATS, SHOW_THREAD
 from metawsm.api.parameters import FILTERS, VIEWER, read
 from metawsm.bus.dispatch import CommandRow, Outcome
 from metawsm.bus.ports import Db
@@ -26,14 +26,16 @@ class ReadModels:
 
     Signatures: list_threads(db, filters, limit, cursor, viewer, sort) · thread_detail(db, thread_id, before, limit)
     · queue(db, type, filters, viewer, limit, cursor) · search(db, query, filters, viewer, limit, cursor)
-    · stats(db, ticket, run_id, limit, cursor) · events_page(db, filters, cursor, limit, epoch)
-    · command(db, command_id) · open_letter(db, command_id): the members `id`, `reason` of a dead letter, or None.
+    · inbox(db, agent_name, run_id, limit, cursor) · stats(db, ticket, run_id, limit, cursor)
+    · events_page(db, filters, cursor, limit, epoch) · command(db, command_id) · open_letter(db, command_id): the
+    members `id`, `reason` of a dead letter, or None.
     """
 
     list_threads: Callable[..., dict[str, Any]]
     thread_detail: Callable[..., dict[str, Any]]
     queue: Callable[..., dict[str, Any]]
     search: Callable[..., dict[str, Any]]
+    inbox: Callable[..., dict[str, Any]]
     stats: Callable[..., dict[str, Any]]
     events_page: Callable[..., dict[str, Any]]
     command: Callable[[Db, str], CommandRow | None]
@@ -77,6 +79,12 @@ class Queries:
         text, filters, viewer = query["query"].strip(), _filters(query), _viewer(query)
         limit, cursor = query["limit"], query["cursor"]
         return self._answer(lambda db: self.models.search(db, text, filters, viewer, limit, cursor))
+
+    def inbox(self, request: Request) -> Answer:
+        """GET /forum/inbox."""
+        query = read(request, SHOW_INBOX.parameters)
+        agent, run_id, limit, cursor = query["agent_name"], query["run_id"], query["limit"], query["cursor"]
+        return self._answer(lambda db: self.models.inbox(db, agent, run_id, limit, cursor))
 
     def stats(self, request: Request) -> Answer:
         """GET /forum/stats."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any, get_args, get_type_hints
+from typing import Any, get_args, get_origin, get_type_hints
 
 import attrs
 
@@ -12,7 +12,7 @@ from metawsm.bus.catalogue import Catalogue
 from metawsm.bus.fields import MAX_SEQUENCE, Rule, rules_of
 from metawsm.bus.specs import CommandSpec
 from metawsm.domain import events, names, signals
-from metawsm.domain.envelope import Envelope
+from metawsm.domain.envelope import KNOWN_BY, Envelope
 from metawsm.domain.states import ACTOR_TYPES, OUTSIDE_ACTORS, PRIORITIES, STATES
 
 Schema = dict[str, Any]
@@ -30,10 +30,11 @@ ANYTHING: Schema = {"type": "object", "additionalProperties": True}
 MEMBERS: dict[str, Schema] = {
     "priority": PRIORITY, "from_priority": PRIORITY, "to_priority": PRIORITY, "from_state": STATE, "to_state": STATE,
     "kind": {"type": "string", "enum": ["post", "answer"]}, "occurred_at": TIME, "actor_type": ACTOR,
-    "actor_known_by": {"type": "string", "enum": ["token", "loopback", "open", "redis", "system"]},
+    "actor_known_by": {"type": "string", "enum": list(KNOWN_BY)},
     "from_assignee_type": {"type": "string", "enum": ["", *OUTSIDE_ACTORS]},
     "to_assignee_type": {"type": "string", "enum": ["", *OUTSIDE_ACTORS]},
     "event_version": {"type": "integer", "minimum": 1}, "signal": {"$ref": "#/components/schemas/ControlSignal"},
+    "reader_type": {"type": "string", "enum": ["agent"]}, "how": {"type": "string", "enum": list(events.DELIVERIES)},
 }  # fmt: skip
 
 
@@ -52,6 +53,8 @@ ABOUT: dict[str, str] = {
     "answers": "the guidance request (post id) that this settles",
     "to_assignee_name": "empty: nobody",
     "from_assignee_name": "empty: nobody",
+    "reader_name": "the agent",
+    "how": "a line typed into its pane, its text pasted there, `forum wait` or `forum inbox`",
 }
 
 
@@ -93,6 +96,12 @@ def _of_texts(rule: Rule) -> Schema:
     return array(TEXT | {"maxLength": rule.max_chars, "pattern": r"\S"}) | {"maxItems": rule.max_items}
 
 
+def _of_names(rule: Rule) -> Schema:
+    least = {"minItems": 1} if rule.required else {}
+    items = TEXT | {"pattern": f"^{names.NAME_PATTERN}$"}
+    return array(items) | {"maxItems": rule.max_items, "uniqueItems": True} | least
+
+
 _KINDS: dict[str, Any] = {
     "text": _of_text,
     "texts": _of_texts,
@@ -101,6 +110,8 @@ _KINDS: dict[str, Any] = {
     "choice": lambda rule: TEXT | {"enum": list(rule.choices)},
     "integer": lambda _: dict(SEQUENCE),
     "object": lambda _: {"type": "object"},
+    "flag": lambda _: FLAG | {"default": False},
+    "names": _of_names,
 }
 
 
@@ -158,10 +169,17 @@ def _described(name: str, schema: Schema) -> Schema:
 
 
 def _of_hint(hint: Any) -> Schema:
-    if hint in (int, str):
-        return {"type": "integer"} if hint is int else TEXT
+    if hint in _PLAIN:
+        return _PLAIN[hint]
+    if attrs.has(hint):
+        return of_class(hint)
     inner = [each for each in get_args(hint) if each not in (type(None), ...)]
-    return array(TEXT) if inner and tuple[str, ...] == hint else _of_hint(inner[0])
+    if get_origin(hint) is dict:
+        return ANYTHING
+    return array(_of_hint(inner[0])) if get_origin(hint) is tuple else _of_hint(inner[0])
+
+
+_PLAIN: dict[Any, Schema] = {int: {"type": "integer"}, str: TEXT, bool: FLAG}
 
 
 def envelope(event_type: str, version: int) -> Schema:
@@ -198,7 +216,7 @@ def event_name(event_type: str) -> str:
 
 def of_messages(catalogue: Catalogue) -> dict[str, Schema]:
     """The components of command bodies, signals and events."""
-    bodies = {spec.message.__name__: body(spec) for spec in catalogue.specs}
+    bodies = {spec.message.__name__: body(spec) for spec in catalogue.public}
     facts = {event_name(fact.TYPE): event(fact) for fact in events.ALL}
     union = {"description": "An event; readers must bear types they do not know", "oneOf": [ref(n) for n in facts]}
     return {**bodies, "ControlSignal": signal(), **facts, "Event": union}

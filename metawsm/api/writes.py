@@ -63,13 +63,14 @@ class Writes:
         wait = _wait(request)
         key = _key(request)
         body = _with_actor(spec, request.json_object())
-        thread_id = request.path.get("thread_id")
+        subject = request.path.get(spec.subject)
         try:
             actor = self.access.actor(credential, body)
         except InvalidFields as nobody:
-            raise _every_fault(spec, body, thread_id, nobody) from None
-        scope = f"{credential} {request.environ['PATH_INFO']}"
-        prepared = self.commands.submitter.prepare(spec, body, thread_id, actor, scope, key)
+            raise _every_fault(spec, body, subject, nobody) from None
+        scope = f"{credential.scope} {request.environ['PATH_INFO']}"
+        prepared = self.commands.submitter.prepare(spec, body, subject, actor, scope, key)
+        credential.check_body(prepared.message)
         reply = self.commands.send(prepared, wait)
         return answer(reply.command_id, reply.outcome, reply.status)
 
@@ -82,12 +83,10 @@ def _with_actor(spec: CommandSpec, body: dict[str, Any]) -> dict[str, Any]:
     return {**body, "actor_type": kind, "actor_name": body.get("actor_name", name)}
 
 
-def _every_fault(
-    spec: CommandSpec, body: dict[str, Any], thread_id: str | None, nobody: InvalidFields
-) -> InvalidFields:
+def _every_fault(spec: CommandSpec, body: dict[str, Any], subject: str | None, nobody: InvalidFields) -> InvalidFields:
     """The missing actor, and whatever else is wrong with the body."""
     try:
-        read_message(spec, body, thread_id)
+        read_message(spec, body, subject)
     except InvalidFields as others:
         faults = others.fields | nobody.fields
         return InvalidFields(f"faulty field(s): {', '.join(faults)}", fields=faults)

@@ -21,9 +21,19 @@ class Catalogue:
     def of(specs: Sequence[CommandSpec]) -> Catalogue:
         """Index the specs. Raises ValueError when two share a name or a route."""
         types = {spec.event_type: spec for spec in specs}
-        if len(types) != len(specs) or len({spec.path for spec in specs}) != len(specs):
+        routes = [spec.path for spec in specs if not spec.internal]
+        if len(types) != len(specs) or len(set(routes)) != len(routes):
             raise ValueError("two commands share a name or a route")
         return Catalogue(tuple(specs), types)
+
+    @property
+    def public(self) -> tuple[CommandSpec, ...]:
+        """Those that others may send."""
+        return tuple(spec for spec in self.specs if not spec.internal)
+
+    def named(self, name: str) -> CommandSpec:
+        """The command of a name. Raises LookupError."""
+        return self.types[f"forum.commands.{name}"]
 
     def by_event_type(self, event_type: str) -> CommandSpec:
         """The command of a wire type. Raises Undecodable."""

@@ -79,11 +79,12 @@ class Outcome:
 
 @frozen
 class Handled:
-    """One row executed: its outcome, and the outbox rows of its events."""
+    """One row executed: its outcome, the outbox rows of its events, and whether it added jobs."""
 
     row: CommandRow
     outcome: Outcome
     queued: tuple[Queued, ...]
+    jobs: bool = False
 
 
 class HandlerBug(Exception):
@@ -143,15 +144,15 @@ class Dispatcher:
             decoded = self.fresh.take(row.message_id)
             head = decoded.envelope if decoded else envelope_from(read_command(row.text)[0])
             spec = self.catalogue.by_event_type(head.event_type)
-            outcome, queued = self._decide(db, spec, row, head, decoded, now)
+            outcome, queued, jobs = self._decide(db, spec, row, head, decoded, now)
         except Exception as error:
             raise HandlerBug(row, spec.name if spec else "decode", error) from error
         self.rows.finish(db, row.id, outcome, outcome.to_json(), now)
-        return Handled(row, outcome, queued)
+        return Handled(row, outcome, queued, jobs)
 
     def _decide(
         self, db: Db, spec: CommandSpec, row: CommandRow, head: Envelope, decoded: Decoded | None, now: str
-    ) -> tuple[Outcome, tuple[Queued, ...]]:
+    ) -> tuple[Outcome, tuple[Queued, ...], bool]:
         work = Work(db, self.store, self.tools, head, None, now)
         try:
             self._check_actor(head)
@@ -161,9 +162,10 @@ class Dispatcher:
         except Rejected as error:
             if work.dirty:  # a handler decides before it writes; half a command must never stay
                 raise RuntimeError(f"{spec.name} was rejected after it had written") from error
-            return rejection(error), ()
+            return rejection(error), (), False
         last = max((q.sequence or 0 for q in work.queued), default=_sequence_of(answer))
-        return Outcome("applied", spec.status, answer, last, body_json=to_json(answer)), tuple(work.queued)
+        outcome = Outcome("applied", spec.status, answer, last, body_json=to_json(answer))
+        return outcome, tuple(work.queued), work.jobs
 
     def _check_actor(self, envelope: Envelope) -> None:
         if envelope.actor_known_by == "redis" and envelope.actor_type in RESPONDERS and not self.trusted:
@@ -178,9 +180,12 @@ def rejection(error: Rejected) -> Outcome:
     return Outcome("rejected", code=error.code, message=error.message, faults=error.fields, details=error.details)
 
 
-def read_message(spec: CommandSpec, body: Mapping[str, Any], thread_id: str | None) -> list[Any]:
-    """Message, attribution and expectation of a body. Raises InvalidFields naming every fault."""
-    path = dict.fromkeys(_path_fields(spec.message), thread_id or "")
+def read_message(spec: CommandSpec, body: Mapping[str, Any], subject: str | None) -> list[Any]:
+    """Message, attribution and expectation of a body; `subject` is the id in the route.
+
+    Raises InvalidFields naming every fault.
+    """
+    path = dict.fromkeys(path_fields(spec), subject or "")
     wrong = [name for name, value in path.items() if body.get(name, value) != value]
     if wrong:
         raise InvalidFields(
@@ -194,7 +199,7 @@ def read_message(spec: CommandSpec, body: Mapping[str, Any], thread_id: str | No
 
 
 def _decoded(spec: CommandSpec, row: CommandRow, head: Envelope) -> Decoded:
-    parts = read_message(spec, read_command(row.text)[1], head.thread_id)
+    parts = read_message(spec, read_command(row.text)[1], getattr(head, spec.subject))
     return Decoded(head, parts[0], expected_sequence(parts))
 
 
@@ -204,8 +209,9 @@ def expected_sequence(parts: list[Any]) -> int | None:
 
 
 @cache
-def _path_fields(message: type) -> tuple[str, ...]:
-    return tuple(name for name, rule in fields.rules_of(message).items() if rule.where == "path")
+def path_fields(spec: CommandSpec) -> tuple[str, ...]:
+    """The fields of a command that stand in its route."""
+    return tuple(name for name, rule in fields.rules_of(spec.message).items() if rule.where == "path")
 
 
 def _sequence_of(answer: Mapping[str, Any]) -> int:

@@ -17,6 +17,7 @@ from metawsm.domain.errors import InvalidFields
 
 T = TypeVar("T")
 RULE = "rule"
+_LISTS = frozenset({"texts", "names"})
 _STRINGS = frozenset({"text", "name", "thread_id", "choice"})
 MAX_SEQUENCE = 2**53 - 1  # what every JSON reader holds exactly
 
@@ -25,7 +26,7 @@ MAX_SEQUENCE = 2**53 - 1  # what every JSON reader holds exactly
 class Rule:
     """What a field may hold. `max_bytes` counts UTF-8, `max_chars` characters; `about` is for people."""
 
-    kind: str  # text | name | thread_id | choice | integer | object | texts
+    kind: str  # text | name | thread_id | choice | integer | object | texts | names | flag
     about: str
     required: bool = False
     blank: bool = True
@@ -71,6 +72,17 @@ def json_object(about: str, *, required: bool = False) -> Any:
 def texts(about: str, *, max_items: int, max_chars: int) -> Any:
     """A short list of short texts."""
     return _field(Rule("texts", about, max_items=max_items, max_chars=max_chars), ())
+
+
+def names_list(about: str, *, required: bool = False, max_items: int = 32) -> Any:
+    """A short list of names (tickets, repositories, agents), none of them twice; a required one is not empty."""
+    rule = Rule("names", about, required, max_items=max_items)
+    return _field(rule, ())
+
+
+def flag(about: str) -> Any:
+    """Yes or no; no by default."""
+    return _field(Rule("flag", about), False)
 
 
 def in_path(about: str) -> Any:
@@ -120,7 +132,7 @@ def _read(table: dict[str, Rule], values: Mapping[str, Any], faults: dict[str, l
             continue
         if fault := check(rule, value):
             faults[field_name] = [fault]
-        read[field_name] = tuple(value) if rule.kind == "texts" and isinstance(value, list) else value
+        read[field_name] = tuple(value) if rule.kind in _LISTS and isinstance(value, list) else value
     return read
 
 
@@ -133,7 +145,9 @@ def check(rule: Rule, value: Any) -> str | None:
         return None if good else "must be a whole number from 0 to 2^53 - 1"
     if rule.kind == "object":
         return None if isinstance(value, dict) else "must be a JSON object"
-    return _texts_fault(rule, value)
+    if rule.kind == "flag":
+        return None if isinstance(value, bool) else "must be true or false"
+    return _names_fault(rule, value) if rule.kind == "names" else _texts_fault(rule, value)
 
 
 def _string_fault(rule: Rule, value: str) -> str | None:
@@ -152,6 +166,17 @@ def _string_fault(rule: Rule, value: str) -> str | None:
     if rule.max_bytes is not None and len(value) * 4 > rule.max_bytes and len(value.encode()) > rule.max_bytes:
         return f"must be at most {rule.max_bytes} bytes of UTF-8"
     return None
+
+
+def _names_fault(rule: Rule, value: Any) -> str | None:
+    if fault := _texts_fault(rule, value):
+        return fault
+    if rule.required and not value:
+        return "must have at least one item"
+    for index, item in enumerate(value):
+        if fault := names.name_fault(item):
+            return f"item {index}: {fault}"
+    return "must not have an item twice" if len(set(value)) < len(value) else None
 
 
 def _texts_fault(rule: Rule, value: Any) -> str | None:

@@ -48,6 +48,11 @@ class Intake:
         return thread_id
 
 
+def existing_run(intake: Intake, message: Any) -> str:
+    """The `key` of every action on an existing run."""
+    return str(message.run_id)
+
+
 def existing_thread(intake: Intake, message: Any) -> str:
     """The `key` of every action on an existing thread."""
     return str(message.thread_id)

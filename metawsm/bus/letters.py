@@ -7,11 +7,12 @@ from attrs import field, frozen
 from metawsm.bus import fields
 from metawsm.domain.states import OUTSIDE_ACTORS
 
-HANDLER_FAILED, PROJECTION_FAILED = "handler_failed", "projection_failed"
+HANDLER_FAILED, PROJECTION_FAILED, REACTION_FAILED = "handler_failed", "projection_failed", "reaction_failed"
 FOREIGN_REASONS = ("foreign", "restored")
 """Commands of another database, or of a time before a backup was restored: only a person can say that they count."""
 REASONS = (
-    HANDLER_FAILED, PROJECTION_FAILED, "malformed", "undecodable", "invalid_fields", "unreadable", *FOREIGN_REASONS,
+    HANDLER_FAILED, PROJECTION_FAILED, REACTION_FAILED, "malformed", "undecodable", "invalid_fields", "unreadable",
+    *FOREIGN_REASONS,
 )  # fmt: skip
 OPEN, REPLAYED, DISCARDED = STATUSES = ("open", "replayed", "discarded")
 

@@ -8,10 +8,12 @@ from typing import Any, Protocol
 import attrs
 from attrs import frozen
 
+from metawsm.bus.about import about
 from metawsm.bus.catalogue import Catalogue
-from metawsm.bus.dispatch import CommandRow, Rows, read_message
+from metawsm.bus.dispatch import CommandRow, Rows, path_fields, read_message
 from metawsm.bus.fields import rules_of
 from metawsm.bus.intake import ControlThreads, Intake
+from metawsm.bus.internal import is_reserved
 from metawsm.bus.ports import Db, Delivery, Message
 from metawsm.bus.specs import CommandSpec
 from metawsm.bus.work import Store, Tools
@@ -126,6 +128,8 @@ class Receiver:
             raise Undecodable(f"the command's identity {fault}")
         if len(command_id) > _LONGEST_ID:
             raise Undecodable(f"the command's identity must be at most {_LONGEST_ID} characters")
+        if is_reserved(command_id, self.catalogue):
+            raise Undecodable(f"the identity {command_id} is one that this program gives to its own commands")
         known = self.rows.find(db, command_id)
         if known is None and self.rows.is_taken(db, command_id):
             raise Undecodable(f"the identity {command_id} is that of an event")
@@ -134,8 +138,8 @@ class Receiver:
                 raise Undecodable(f"the identity {command_id} was used before with another payload")
             return known
         envelope = self._envelope(db, delivery, members, body, command_id, known_by)
-        text = command_json(envelope, body)
-        self.rows.insert(db, command_id, delivery.topic, str(envelope.thread_id), text, self.tools.now())
+        text, key = command_json(envelope, body), str(envelope.thread_id or envelope.run_id)
+        self.rows.insert(db, command_id, delivery.topic, key, text, self.tools.now())
         stored = self.rows.find(db, command_id)
         return stored and attrs.evolve(stored, fresh=True)
 
@@ -150,32 +154,32 @@ class Receiver:
     ) -> Envelope:
         """The envelope as we write it: nothing of the publisher's is taken over unchecked."""
         spec = self.catalogue.by_event_type(_text(members, "event_type") or "")
+        if spec.internal:
+            raise Undecodable(f"a {spec.event_type} is never taken from other programs")
         if self.topics.command(spec.name) != delivery.topic:
             raise Undecodable(f"a {spec.event_type} does not belong on {delivery.topic}")
         version = members.get("event_version", spec.version)
         if type(version) is not int or version != spec.version:
             raise Undecodable(f"version {version!r} of {spec.event_type} is not known; known is {spec.version}")
-        thread_id = _text(members, "thread_id") or (body.get("thread_id") if spec.loads else None)
+        subject = _text(members, spec.subject) or (
+            body.get(spec.subject) if spec.subject in path_fields(spec) else None
+        )
         given = {name: text for name in _ATTRIBUTION if (text := _text(members, name)) is not None}
-        message, attribution, *_ = read_message(spec, _with_thread_id(spec, {**body, **given}, thread_id), thread_id)
+        message, attribution, *_ = read_message(spec, _with_subject(spec, {**body, **given}, subject), subject)
         if attribution.actor_type is None:
             raise Undecodable(f"actor_type is required; it is one of: {', '.join(OUTSIDE_ACTORS)}")
         key = spec.key(Intake(db, self.controls, self.tools.new_id), message)
-        about: Any = message if hasattr(message, "ticket") else self.store.find_thread(db, key)
         return Envelope(
             event_id=command_id,
             event_type=spec.event_type,
             event_version=spec.version,
             occurred_at=self.tools.now(),
-            ticket=about.ticket if about else "",
             actor_type=attribution.actor_type,
             correlation_id=attribution.correlation_id or command_id,
-            thread_id=key,
-            run_id=about.run_id if about else None,
-            agent_name=about.agent_name if about else None,
             actor_name=attribution.actor_name,
             actor_known_by=known_by,
             causation_id=attribution.causation_id,
+            **about(self.store, db, spec, key, message),
         )
 
     def _bury(self, db: Db, delivery: Delivery, reason: str, error: str) -> DeadLetter:
@@ -190,11 +194,11 @@ def told(error: Undecodable | InvalidFields) -> str:
     return f"invalid values: {'; '.join(faults)}" if faults else error.message
 
 
-def _with_thread_id(spec: CommandSpec, body: dict[str, Any], thread_id: str | None) -> dict[str, Any]:
-    """A publisher that names the new thread in the envelope alone means that name."""
-    if spec.loads or thread_id is None or "thread_id" not in rules_of(spec.message):
+def _with_subject(spec: CommandSpec, body: dict[str, Any], subject: str | None) -> dict[str, Any]:
+    """A publisher that names the new thread or run in the envelope alone means that name."""
+    if subject is None or spec.subject in path_fields(spec) or spec.subject not in rules_of(spec.message):
         return body
-    return {"thread_id": thread_id, **body}
+    return {spec.subject: subject, **body}
 
 
 def letter_of(delivery: Delivery, reason: str, handler: str, error: str, now: str) -> DeadLetter:

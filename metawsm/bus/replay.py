@@ -5,9 +5,10 @@ Each act is one writer job: the letter ends in the transaction of its effect, so
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Protocol
 
-from attrs import frozen
+from attrs import field, frozen
 
 from metawsm.bus.dispatch import CommandRow, Rows
 from metawsm.bus.letters import (
@@ -16,11 +17,13 @@ from metawsm.bus.letters import (
     HANDLER_FAILED,
     OPEN,
     PROJECTION_FAILED,
+    REACTION_FAILED,
     REPLAYED,
     Person,
     StoredLetter,
 )
 from metawsm.bus.ports import Db, Delivery, Message
+from metawsm.bus.reactions import Reactor
 from metawsm.bus.receive import Receiver, told
 from metawsm.bus.work import Queued, Tools
 from metawsm.domain.errors import IllegalTransition, InvalidFields, NotFound, Undecodable
@@ -52,7 +55,7 @@ class Acted:
     """What an act did: `done`, or why it `failed` again, or that a `rebuild` has to do it; neither: nothing to do.
 
     `skipped` says why one of many was refused, which changed nothing. `queued` is the command that took a new position,
-    if one did.
+    if one did; `sent` are commands that a reaction sent, `jobs` says that it added some.
     """
 
     done: bool = False
@@ -60,16 +63,19 @@ class Acted:
     skipped: str | None = None
     rebuild: bool = False
     queued: Queued | None = None
+    sent: tuple[Queued, ...] = ()
+    jobs: bool = False
 
 
 @frozen
 class Replayer:
-    """The acts. Everything it is handed is a port or plain data."""
+    """The acts. Everything it is handed is a port or plain data; `reactors` are the reactions by name."""
 
     receiver: Receiver
     rows: Rows
     letters: Letters
     tools: Tools
+    reactors: Mapping[str, Reactor] = field(factory=dict)
 
     def replay(self, db: Db, letter_id: int, person: Person) -> Acted:
         """Give the letter's message a fresh look. One that was replayed stays as it is.
@@ -83,6 +89,8 @@ class Replayer:
             raise IllegalTransition(f"dead letter {letter_id} is {letter.status}; only open ones can be replayed")
         if letter.reason == PROJECTION_FAILED:
             return Acted(rebuild=True)
+        if letter.reason == REACTION_FAILED:
+            return self._react(db, letter, person)
         try:
             row = self._row(db, letter, person)
         except (Undecodable, InvalidFields) as error:
@@ -92,6 +100,15 @@ class Replayer:
         row = self._at_the_end(db, row) if row.status == "failed" else row
         self.letters.end(db, letter_id, REPLAYED, person, self.tools.now(), row.message_id)
         return Acted(done=True, queued=_queued(row) if row.status == "pending" else None)
+
+    def _react(self, db: Db, letter: StoredLetter, person: Person) -> Acted:
+        """React once more to that one event, as things are now. Raises ReactionFailed, which leaves the letter open."""
+        reactor = self.reactors.get(letter.handler)
+        if reactor is None:
+            raise IllegalTransition(f"this program has no reaction {letter.handler!r}; the letter can be discarded")
+        reacted = reactor.again(db, int(letter.entry_id.partition("-")[0]))
+        self.letters.end(db, letter.id, REPLAYED, person, self.tools.now())
+        return Acted(done=True, sent=reacted.queued, jobs=reacted.jobs)
 
     def discard(self, db: Db, letter_id: int, person: Person) -> Acted:
         """Nothing more is to be done about it. Raises NotFound, or IllegalTransition for one that was replayed."""

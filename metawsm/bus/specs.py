@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from metawsm.domain.thread import Thread
 
 
+THREAD, RUN = "thread_id", "run_id"
+"""What a command may be about: the member of its envelope that holds its key."""
+
+
 @frozen
 class Attribution:
     """Who sends a command and what it belongs to: fields that every command has."""
@@ -62,20 +66,23 @@ class Verb:
 class CommandSpec:
     """One command: its message, its route, its verb, and how it is handled.
 
-    `key(intake, message)` gives the id of the thread the command is about, inside the accepting transaction.
+    `subject` says what the command is about, a thread or a run, by the envelope's member that names it;
+    `key(intake, message)` gives that id, inside the accepting transaction. Commands of one key run in their order.
     `handle(work, message)` makes the facts, inside the handling transaction, and returns the answer's body.
     `check(message)` raises InvalidFields for faults that no field rule sees, before anything is stored.
     `actor_fields` name the fields whose values stand for a missing actor_type and actor_name.
     `answer` names the one member of that body. `loads`: the thread must exist, and the body may carry an expectation.
+    A command without `path` has no route and is `internal`: only the program itself sends it.
     """
 
     name: str
     message: type
     summary: str
-    path: str
     key: Callable[[Any, Any], str]
     handle: Callable[[Work, Any], Mapping[str, Any]]
-    verb: Verb
+    path: str = ""
+    verb: Verb | None = None
+    subject: str = THREAD
     version: int = 1
     status: int = 200
     answer: str = "thread"
@@ -87,6 +94,11 @@ class CommandSpec:
     def event_type(self) -> str:
         """The command's type on the wire, whatever the topic prefix."""
         return f"forum.commands.{self.name}"
+
+    @property
+    def internal(self) -> bool:
+        """Whether nobody outside may send it."""
+        return not self.path
 
     @property
     def parts(self) -> tuple[type, ...]:

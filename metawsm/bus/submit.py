@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from attrs import field, frozen
 
+from metawsm.bus.about import about
 from metawsm.bus.dispatch import Outcome, Rows, expected_sequence, read_message
 from metawsm.bus.fresh import Decoded, Fresh
 from metawsm.bus.intake import ControlThreads, Intake
@@ -44,7 +45,6 @@ class Prepared:
     message: Any
     actor: Actor
     body: dict[str, Any]
-    thread_id: str | None
     correlation_id: str
     causation_id: str | None
     scope: str
@@ -79,13 +79,15 @@ class Submitter:
         self,
         spec: CommandSpec,
         body: Mapping[str, Any],
-        thread_id: str | None,
+        subject: str | None,
         actor: Actor,
         scope: str,
         key: str | None,
     ) -> Prepared:
-        """Check a body before anything is stored. Raises InvalidFields naming every fault."""
-        parts = read_message(spec, body, thread_id)
+        """Check a body before anything is stored; `subject` is the id in the route. Raises InvalidFields naming every
+        fault.
+        """
+        parts = read_message(spec, body, subject)
         message, attribution = parts[:2]
         command_id = self.tools.new_id("fcmd")
         payload = {name: value for name, value in body.items() if name not in _HEAD_FIELDS and value is not None}
@@ -96,7 +98,6 @@ class Submitter:
             message=message,
             actor=actor,
             body=payload,
-            thread_id=thread_id,
             correlation_id=attribution.correlation_id or command_id,
             causation_id=attribution.causation_id,
             scope=scope,
@@ -132,34 +133,28 @@ class Submitter:
 
     def _insert(self, db: Db, prepared: Prepared, now: str) -> Queued:
         spec = prepared.spec
-        thread_id = spec.key(Intake(db, self.controls, self.tools.new_id), prepared.message)
-        envelope = self._envelope(db, prepared, thread_id, now)
+        key = spec.key(Intake(db, self.controls, self.tools.new_id), prepared.message)
+        envelope = self._envelope(db, prepared, key, now)
         text = command_json(envelope, prepared.body)
         topic = self.topics.command(spec.name)
-        row_id = self.rows.insert(db, prepared.command_id, topic, thread_id, text, now)
+        row_id = self.rows.insert(db, prepared.command_id, topic, key, text, now)
         self.fresh.keep(prepared.command_id, Decoded(envelope, prepared.message, prepared.expected_sequence), text)
         return Queued(
-            row_id, "command", prepared.command_id, topic, thread_id, text, spec.event_type, prepared.correlation_id
+            row_id, "command", prepared.command_id, topic, key, text, spec.event_type, prepared.correlation_id
         )
 
-    def _envelope(self, db: Db, prepared: Prepared, thread_id: str, now: str) -> Envelope:
-        about: Any = prepared.message
-        if getattr(about, "ticket", None) is None:
-            about = self.store.find_thread(db, thread_id)
+    def _envelope(self, db: Db, prepared: Prepared, key: str, now: str) -> Envelope:
         return Envelope(
             event_id=prepared.command_id,
             event_type=prepared.spec.event_type,
             event_version=prepared.spec.version,
             occurred_at=now,
-            ticket=about.ticket if about else "",
             actor_type=prepared.actor.type,
             correlation_id=prepared.correlation_id,
-            thread_id=thread_id,
-            run_id=about.run_id if about else None,
-            agent_name=about.agent_name if about else None,
             actor_name=prepared.actor.name,
             actor_known_by=prepared.actor.known_by,
             causation_id=prepared.causation_id,
+            **about(self.store, db, prepared.spec, key, prepared.message),
         )
 
 

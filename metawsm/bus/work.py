@@ -8,10 +8,14 @@ from typing import Any, Protocol
 import attrs
 from attrs import field, frozen
 
+from metawsm.bus.jobs import NewJob, step_job
 from metawsm.bus.ports import Db
 from metawsm.domain.envelope import Actor, Envelope
 from metawsm.domain.errors import NotFound, StaleSequence
 from metawsm.domain.events import Event, Fact, with_post_id
+from metawsm.domain.run import Run, created, evolve_run
+from metawsm.domain.run_events import RunCreated, RunFact, StepStateChanged
+from metawsm.domain.run_plan import Settings
 from metawsm.domain.thread import Thread, evolve
 from metawsm.domain.view import view
 
@@ -43,30 +47,55 @@ class Store(Protocol):
         ...
 
     def save_trace(self, db: Db, event: Event) -> None:
-        """Write the rows that people read by hand: posts, transitions, assignments."""
+        """Write the rows that people read by hand: posts, transitions, assignments, receipts."""
         ...
 
     def save_thread(self, db: Db, before: Thread | None, thread: Thread) -> None:
         """Insert or update the thread's row."""
         ...
 
+    def unread_answers(self, db: Db, thread_id: str, agent: str, first: int, last: int, limit: int) -> list[str]:
+        """Post ids of the answers in [first, last] that an agent has not read, the oldest first."""
+        ...
+
+    def is_delivered(self, db: Db, thread_id: str, post_id: str, agent: str) -> bool | None:
+        """Whether an answer has come before an agent; None where the thread has no such answer."""
+        ...
+
     def save_seen(self, db: Db, viewer: tuple[str, str], thread: Thread, sequence: int, now: str) -> None:
         """Remember up to where a viewer has seen the thread."""
+        ...
+
+    def find_run(self, db: Db, run_id: str) -> Run | None:
+        """The run as its events made it, or None."""
+        ...
+
+    def save_run(self, db: Db, before: Run | None, run: Run) -> None:
+        """Insert the run's rows, or update those that changed."""
+        ...
+
+    def ticket_of_run(self, db: Db, run_id: str) -> str:
+        """The first ticket of a run; empty where there is no such run."""
+        ...
+
+    def add_job(self, db: Db, job: NewJob, now: str) -> None:
+        """Write the job's row, unless there is one with its key."""
         ...
 
 
 @frozen
 class Tools:
-    """What the core takes from the outside and tests replace: the clock and the source of ids."""
+    """What the core takes from the outside and tests replace: the clock, the source of ids, what the policy says."""
 
     now: Callable[[], str]
     new_id: Callable[[str], str]
     escalation_minutes: int
+    runs: Settings
 
 
 @attrs.define
 class Work:
-    """One command being handled. `queued` collects the outbox rows of the events it made, in order."""
+    """One command being handled. `queued` collects the outbox rows of its events, `jobs` says that it added jobs."""
 
     db: Db
     store: Store
@@ -76,6 +105,7 @@ class Work:
     now: str
     queued: list[Queued] = field(factory=list)
     dirty: bool = False
+    jobs: bool = False
 
     @property
     def actor(self) -> Actor:
@@ -103,15 +133,18 @@ class Work:
         """The thread as the answer shows it."""
         return view(thread, self.tools.escalation_minutes)
 
-    def record(self, before: Thread | None, facts: Sequence[Fact], **head: str | None) -> Thread:
+    def record(
+        self, before: Thread | None, facts: Sequence[Fact], by: Actor | None = None, **head: str | None
+    ) -> Thread:
         """Make the facts durable in this transaction and return the thread after them.
 
-        `head` overrides members of the events' envelope (thread_id, ticket, run_id, agent_name); by default those of
-        the thread. Without facts nothing is written.
+        `by` is who the events say has acted; default: who sent the command. `head` overrides members of the events'
+        envelope (thread_id, ticket, run_id, agent_name); by default those of the thread. Without facts nothing is
+        written.
         """
         thread = before
         for fact in facts:
-            event = self._append(thread, fact, head)
+            event = self._append(thread, fact, by or self.actor, head)
             thread = evolve(thread, event)
             self.store.save_trace(self.db, event)
         if thread is None:
@@ -120,34 +153,80 @@ class Work:
             self.store.save_thread(self.db, before, thread)
         return thread
 
+    def find_run(self, run_id: str) -> Run | None:
+        """The run, or None."""
+        return self.store.find_run(self.db, run_id)
+
+    def run(self, run_id: str) -> Run:
+        """The run. Raises NotFound."""
+        run = self.find_run(run_id)
+        if run is None:
+            raise NotFound(f"there is no run {run_id}")
+        return run
+
+    def record_run(self, before: Run | None, facts: Sequence[RunFact]) -> Run:
+        """Make facts about a run durable in this transaction, each step that begins with its job."""
+        run = before
+        for fact in facts:
+            about = {"run_id": self.command.run_id, "agent_name": getattr(fact, "agent", None)}
+            ticket = fact.tickets[0] if isinstance(fact, RunCreated) else run.ticket if run else ""
+            event = self._event(fact, self.actor, about | {"ticket": ticket})
+            run = self._run_after(run, event)
+            if isinstance(fact, StepStateChanged) and fact.to_state == "running":
+                self.add_job(step_job(run, run.steps[fact.step - 1]))
+        if run is None:
+            raise ValueError("nothing was recorded and there was no run before")
+        if facts:
+            self.store.save_run(self.db, before, run)
+        return run
+
+    def add_job(self, job: NewJob) -> None:
+        """Have something long done after this transaction."""
+        self.dirty = self.jobs = True
+        self.store.add_job(self.db, job, self.now)
+
+    def _run_after(self, run: Run | None, event: Event) -> Run:
+        fact: Any = event.fact
+        if isinstance(fact, RunCreated):
+            by = (self.command.actor_type, self.command.actor_name)
+            return created(str(self.command.run_id), fact, self.now, by, event.sequence)
+        if run is None:
+            raise ValueError(f"{fact.TYPE} is about a run that was never created")
+        return evolve_run(run, fact, self.now, event.sequence)
+
+    def unread_answers(self, thread: Thread, agent: str, first: int, last: int, limit: int) -> list[str]:
+        """Post ids of the thread's answers in [first, last] that an agent has not read, the oldest first."""
+        return self.store.unread_answers(self.db, thread.thread_id, agent, first, last, limit)
+
     def see(self, viewer: tuple[str, str], thread: Thread, sequence: int) -> None:
         """Remember up to where a viewer has seen the thread."""
         self.dirty = True
         self.store.save_seen(self.db, viewer, thread, sequence, self.now)
 
-    def _append(self, thread: Thread | None, fact: Fact, head: dict[str, str | None]) -> Event:
+    def _append(self, thread: Thread | None, fact: Fact, by: Actor, head: dict[str, str | None]) -> Event:
+        about: Any = thread or self.command
+        named = ("thread_id", "run_id", "ticket", "agent_name")
+        return self._event(fact, by, {name: head.get(name) or getattr(about, name) for name in named})
+
+    def _event(self, fact: Fact, by: Actor, about: dict[str, Any]) -> Event:
         self.dirty = True
-        envelope = self._envelope(thread, fact, head)
+        envelope = self._envelope(fact, by, about)
         fact = with_post_id(fact, envelope.event_id)
         row = self.store.append_event(self.db, envelope, fact)
         self.queued.append(row)
         return Event(row.sequence or 0, envelope, fact)
 
-    def _envelope(self, thread: Thread | None, fact: Fact, head: dict[str, str | None]) -> Envelope:
+    def _envelope(self, fact: Fact, by: Actor, about: dict[str, Any]) -> Envelope:
         command = self.command
-        about: Any = thread or command
         return Envelope(
             event_id=self.tools.new_id("fevt"),
             event_type=fact.TYPE,
             event_version=fact.VERSION,
             occurred_at=self.now,
-            ticket=head.get("ticket") or about.ticket,
-            actor_type=command.actor_type,
+            actor_type=by.type,
             correlation_id=command.correlation_id,
-            thread_id=head.get("thread_id") or about.thread_id,
-            run_id=head.get("run_id") or about.run_id,
-            agent_name=head.get("agent_name") or about.agent_name,
-            actor_name=command.actor_name,
-            actor_known_by=command.actor_known_by,
+            actor_name=by.name,
+            actor_known_by=by.known_by,
             causation_id=command.event_id,
+            **about,
         )

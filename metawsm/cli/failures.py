@@ -12,7 +12,10 @@ from metawsm.client.token import Found
 from metawsm.domain.errors import MetawsmError
 
 NO_TOKEN = Found(None, "")
-SHARED_FLAGS = {"query": "--query", "type": "--type", "server": "--server", "wait": "--wait"}
+SHARED_FLAGS = {
+    "query": "--query", "type": "--type", "server": "--server", "wait": "--wait", "tickets": "--ticket",
+    "agents": "--agent", "base": "--base-branch", "source": "--workspace",
+}  # fmt: skip
 
 
 class Failure(Exception):
@@ -56,6 +59,8 @@ def _hint(error: MetawsmError, sent: Found) -> str:
     """What to do about it, for errors whose message cannot know."""
     if error.code in ("not_allowed", "unauthenticated") and "token" in error.message:
         return _token_hint(error, sent)
+    if error.code == "not_allowed" and "commands runs" in error.message:
+        return "agents ask with `metawsm.pyz forum signal --type guidance_request`; people say --actor-type operator"
     if error.code == "stale_sequence":
         return "somebody was faster; look with `metawsm.pyz forum thread` and repeat"
     if error.code == "outcome_unknown" and error.details.get("command_id"):

@@ -22,6 +22,7 @@ class Forum(LazyGroup):
         "stats": f"{READS}:stats",
         "watch": "metawsm.cli.forum_watch:watch",
         "wait": "metawsm.cli.forum_wait:wait",
+        "inbox": "metawsm.cli.forum_inbox:inbox",
         "command": f"{OPS}:command",
         "debug": f"{OPS}:debug",
         "rebuild": f"{OPS}:rebuild",

@@ -7,14 +7,14 @@ from typing import Any
 
 import click
 
+from metawsm.cli.event_line import line
 from metawsm.cli.forum_reads import SCOPE, option, reading
 from metawsm.cli.output import note, print_json, say
 from metawsm.cli.session import Session
-from metawsm.cli.text import cut, one_line
+from metawsm.cli.text import one_line
 from metawsm.client.feed import State, follow
 
 PAGE = 500
-SUMMARY = 100
 
 
 @click.command()
@@ -31,7 +31,7 @@ def watch(session: Session, cursor: int | None, once: bool, **query: Any) -> Non
     metawsm.pyz forum watch --ticket MET-1
     metawsm.pyz forum watch --once --json
     """
-    events = _stored(session, cursor or 0, query) if once else _live(session, cursor, query)
+    events = stored(session, cursor or 0, query) if once else live(session, cursor, query)
     for event in events:
         if session.as_json:
             print_json(event, indent=None)
@@ -39,7 +39,7 @@ def watch(session: Session, cursor: int | None, once: bool, **query: Any) -> Non
             say(line(event))
 
 
-def _stored(session: Session, cursor: int, query: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+def stored(session: Session, cursor: int, query: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     """Every event after the cursor that is there now. A short page is not the end: only a cursor that stays is."""
     while True:
         page = session.get("/forum/events", {**query, "cursor": cursor, "limit": PAGE})
@@ -51,7 +51,7 @@ def _stored(session: Session, cursor: int, query: Mapping[str, Any]) -> Iterator
         cursor = page["next_cursor"]
 
 
-def _live(session: Session, cursor: int | None, query: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+def live(session: Session, cursor: int | None, query: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     """Every event after the cursor, now and later; what else the daemon says goes to stderr."""
     for frame in follow(session.client, query, cursor, Told()):
         if frame.get("type") == "forum.events":
@@ -76,31 +76,3 @@ class Told:
         if self._lost and not lost:
             note(f"connected again; {one_line(state.reason) or 'nothing was missed'}")
         self._lost = lost
-
-
-def line(event: Mapping[str, Any]) -> str:
-    """An event in one line: sequence, time, type, thread, scope, actor, and what it says."""
-    envelope = event.get("envelope", {})
-    scope = "/".join(str(envelope[name]) for name in ("ticket", "run_id", "agent_name") if envelope.get(name))
-    actor = ":".join(str(envelope[name]) for name in ("actor_type", "actor_name") if envelope.get(name))
-    head = (
-        f"#{event.get('sequence')} {str(envelope.get('occurred_at', ''))[11:19]} {envelope.get('event_type')}"
-        f" {envelope.get('thread_id', '')} {scope} {actor}"
-    )
-    return f"{one_line(head)}  {cut(one_line(summary(event.get('payload') or {})), SUMMARY)}".rstrip()
-
-
-def summary(payload: Mapping[str, Any]) -> str:
-    """What an event says, in a few words."""
-    signal = payload.get("signal")
-    if isinstance(signal, Mapping):
-        texts = (signal.get(name) for name in ("question", "answer", "summary", "done_criteria"))
-        return f"{signal.get('control_type')} {next(filter(None, texts), '')}"
-    if "to_state" in payload:
-        return f"{payload.get('from_state')} -> {payload['to_state']}"
-    if "to_priority" in payload:
-        return f"{payload.get('from_priority')} -> {payload['to_priority']}"
-    for name in ("title", "body", "to_assignee_name", "reason", "error"):
-        if payload.get(name):
-            return str(payload[name])
-    return ""

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from typing import Any
 
 import click
 
 from metawsm.bus.fields import Rule, rules_of
-from metawsm.bus.specs import Attribution, CommandSpec, Expectation, Flag
+from metawsm.bus.specs import Attribution, CommandSpec, Expectation, Flag, Verb
+from metawsm.cli.accepted import queued
 from metawsm.cli.exit_codes import ExitCode
 from metawsm.cli.failures import Failure
-from metawsm.cli.output import note, print_json, say
+from metawsm.cli.output import print_json, say
 from metawsm.cli.session import Session, connected
+from metawsm.cli.stdin import read_stdin
 from metawsm.cli.text import one_line
 from metawsm.client.address import segment
 from metawsm.commands import ALL
-from metawsm.domain.errors import InvalidFields, MetawsmError
+from metawsm.domain.errors import MetawsmError
 
 ENVIRONMENT = {
     "ticket": "METAWSM_TICKET",
@@ -30,21 +31,27 @@ ENVIRONMENT = {
 }
 """Which variable a field comes from when its flag is not given (contract, section 10)."""
 
-STDIN_LIMIT = 1024 * 1024
 KINDS: dict[str, Any] = {"integer": click.INT}
 
 
 def verbs() -> list[str]:
     """The names of the verbs, in the order of the commands."""
-    return [spec.verb.name for spec in ALL]
+    return [spec.verb.name for spec in ALL if spec.verb]
 
 
 def write_verb(name: str) -> click.Command | None:
     """The verb of a command, or None."""
     for spec in ALL:
-        if spec.verb.name == name:
+        if spec.verb and spec.verb.name == name:
             return _command(spec)
     return None
+
+
+def _verb(spec: CommandSpec) -> Verb:
+    """The verb of a command that has one."""
+    if spec.verb is None:
+        raise LookupError(f"{spec.name} has no verb")
+    return spec.verb
 
 
 def _command(spec: CommandSpec) -> click.Command:
@@ -56,15 +63,15 @@ def _command(spec: CommandSpec) -> click.Command:
     # connected() adds options to the function; click wants them on the command
     callback = connected(run)
     shared: list[click.Parameter] = list(reversed(callback.__dict__.pop("__click_params__")))
-    options: list[click.Parameter] = [_option(flag, spec) for flag in (*spec.verb.flags, *_shared(spec))]
+    options: list[click.Parameter] = [_option(flag, spec) for flag in (*_verb(spec).flags, *_shared(spec))]
     wait = click.Option(["--wait"], type=click.FloatRange(0, 30), metavar="SECONDS", help=WAIT_HELP)
-    example = f"\b\nmetawsm.pyz forum {spec.verb.example}" if spec.verb.example else ""
+    example = f"\b\nmetawsm.pyz forum {_verb(spec).example}" if _verb(spec).example else ""
     return click.Command(
-        spec.verb.name,
+        _verb(spec).name,
         params=[*options, wait, *shared],
         callback=callback,
-        help=f"{spec.verb.help}\n\n{example}",
-        short_help=spec.verb.help,
+        help=f"{_verb(spec).help}\n\n{example}",
+        short_help=_verb(spec).help,
     )
 
 
@@ -73,10 +80,10 @@ WAIT_HELP = "How long to wait for the outcome. [default: 5]"
 
 def _shared(spec: CommandSpec) -> list[Flag]:
     """The flags that every command has: who acts, what it belongs to, and what is expected of the thread."""
-    taken = {flag.target for flag in spec.verb.flags}
+    taken = {flag.target for flag in _verb(spec).flags}
     parts = (Attribution, Expectation) if spec.loads else (Attribution,)
     names = [name for part in parts for name in rules_of(part) if name not in taken]
-    defaults = {"actor_type": spec.verb.actor}
+    defaults = {"actor_type": _verb(spec).actor}
     return [Flag(f"--{name.replace('_', '-')}", name, default=defaults.get(name)) for name in names]
 
 
@@ -110,7 +117,7 @@ def _option(flag: Flag, spec: CommandSpec) -> click.Option:
 def _default_text(flag: Flag, spec: CommandSpec) -> str:
     """The default as the help shows it."""
     default = flag.default or ("normal" if flag.target == "priority" and not flag.required else "")
-    if flag.target == "actor_type" and spec.verb.name == "signal":
+    if flag.target == "actor_type" and _verb(spec).name == "signal":
         default = f"{default}; operator for a guidance_answer"
     return f"  [default: {default}]" if default else ""
 
@@ -122,7 +129,7 @@ def _parameter(target: str) -> str:
 
 def _send(spec: CommandSpec, session: Session, wait: float | None, values: Mapping[str, Any]) -> int:
     """Send the command and tell what came of it."""
-    flags = {flag.target: flag.name for flag in (*spec.verb.flags, *_shared(spec))}
+    flags = {flag.target: flag.name for flag in (*_verb(spec).flags, *_shared(spec))}
     try:
         body = _body(spec, values)
         key = body.pop("command_id", None)
@@ -134,7 +141,7 @@ def _send(spec: CommandSpec, session: Session, wait: float | None, values: Mappi
     if session.as_json:
         print_json(answer)
     if status == 202:
-        return _queued(answer)
+        return queued(answer)
     if not session.as_json:
         say(_summary(answer))
     return ExitCode.DONE
@@ -143,7 +150,7 @@ def _send(spec: CommandSpec, session: Session, wait: float | None, values: Mappi
 def _body(spec: CommandSpec, values: Mapping[str, Any]) -> dict[str, Any]:
     """The body that the flags describe: what was not given is left out, `-` is replaced by stdin."""
     body: dict[str, Any] = {}
-    for flag in (*spec.verb.flags, *_shared(spec)):
+    for flag in (*_verb(spec).flags, *_shared(spec)):
         value = values[_parameter(flag.target)]
         if value is None or value == ():
             continue
@@ -161,39 +168,13 @@ def _default_actor(spec: CommandSpec, body: Mapping[str, Any]) -> str:
     """Who acts when nobody is named; an answer to a guidance request is an operator's."""
     if body.get("payload", {}).get("control_type") == "guidance_answer":
         return "operator"
-    return spec.verb.actor
-
-
-def read_stdin(flag: str) -> str:
-    """All of stdin as a text, without the line end that a shell adds. Raises InvalidFields."""
-    data = sys.stdin.buffer.read(STDIN_LIMIT + 1)
-    if len(data) > STDIN_LIMIT:
-        raise InvalidFields(
-            f"{flag}: standard input is larger than {STDIN_LIMIT} bytes", fields={flag: ["is too large"]}
-        )
-    try:
-        return data.decode().removesuffix("\n")
-    except UnicodeDecodeError as error:
-        raise InvalidFields(f"{flag}: not UTF-8", fields={flag: [f"is not UTF-8 at byte {error.start}"]}) from None
+    return _verb(spec).actor
 
 
 def _path(spec: CommandSpec, body: dict[str, Any]) -> str:
     """The route, with the values that stand in it taken out of the body."""
     in_path = [name for part in spec.parts for name, rule in rules_of(part).items() if rule.where == "path"]
     return spec.path.format(**{name: segment(name, body.pop(name)) for name in in_path})
-
-
-def _queued(answer: Mapping[str, Any]) -> int:
-    """The command is kept and not yet handled, or not yet to be read: say how to look."""
-    command = answer.get("command", {})
-    status = one_line(command.get("status", "queued"))
-    told = "applied but not to be read yet" if status == "applied" else f"accepted but still {status}"
-    note(f"metawsm: {told}: command {one_line(command.get('id', ''))}")
-    note(
-        f"  look with `metawsm.pyz forum command --command-id {one_line(command.get('id', ''))}`;"
-        " `metawsm.pyz forum debug` says what it may wait for"
-    )
-    return ExitCode.QUEUED
 
 
 def _summary(answer: Mapping[str, Any]) -> str:
@@ -205,5 +186,15 @@ def _summary(answer: Mapping[str, Any]) -> str:
         posts = f"{count} post{'' if count == 1 else 's'}"
         facts = f"{thread.get('state')}, {thread.get('priority')}{assignee}, {posts}: {thread.get('title')}"
         return f"{one_line(thread.get('thread_id'))}  {one_line(facts)}"
+    if "read" in answer:
+        return _read_summary(answer["read"])
     seen = answer.get("seen", {})
     return f"{one_line(seen.get('thread_id'))}  seen up to #{seen.get('last_seen_event_sequence')}"
+
+
+def _read_summary(read: Mapping[str, Any]) -> str:
+    """What an agent has read now, and whether there is more."""
+    count = len(read.get("post_ids", ()))
+    more = "; there are more, repeat it" if read.get("more") else ""
+    answers = f"{count} answer{'' if count == 1 else 's'}"
+    return f"{one_line(read.get('thread_id'))}  {one_line(read.get('reader_name'))} has read {answers}{more}"

@@ -17,17 +17,45 @@ from metawsm.domain.errors import MetawsmError
 
 
 class Root(LazyGroup):
-    """The commands of metawsm."""
+    """The commands of metawsm, and the sections in which its help shows them."""
 
-    where = {
-        "serve": "metawsm.cli.serve:serve",
-        "forum": "metawsm.cli.forum:forum",
-        "doctor": "metawsm.cli.doctor:doctor",
-        "backup": "metawsm.cli.backup:backup",
-        "import": "metawsm.cli.import_:import_",
-        "policy-init": "metawsm.cli.policy_init:policy_init",
-        "version": "metawsm.cli.version:version",
+    sections = {
+        "The daemon": {
+            "serve": "metawsm.cli.serve:serve",
+            "policy-init": "metawsm.cli.policy_init:policy_init",
+            "doctor": "metawsm.cli.doctor:doctor",
+            "backup": "metawsm.cli.backup:backup",
+            "jobs": "metawsm.cli.jobs:jobs",
+            "import": "metawsm.cli.import_:import_",
+            "version": "metawsm.cli.version:version",
+        },
+        "Questions and answers": {
+            "forum": "metawsm.cli.forum:forum",
+        },
+        "Runs (agents at work)": {
+            "bootstrap": "metawsm.cli.run_start:bootstrap",
+            "run": "metawsm.cli.run_start:run",
+            "status": "metawsm.cli.run_status:status",
+            "watch": "metawsm.cli.run_watch:watch",
+            "resume": "metawsm.cli.run_verbs:resume",
+            "stop": "metawsm.cli.run_verbs:stop",
+            "restart": "metawsm.cli.run_verbs:restart",
+            "iterate": "metawsm.cli.run_verbs:iterate",
+            "merge": "metawsm.cli.run_verbs:merge",
+            "close": "metawsm.cli.run_verbs:close",
+            "cleanup": "metawsm.cli.run_verbs:cleanup",
+            "operator": "metawsm.cli.run_operator:operator",
+        },
     }
+    where = {name: place for section in sections.values() for name, place in section.items()}
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """A list of commands for each section."""
+        limit = formatter.width - 6 - max(map(len, self.where))
+        for head, names in self.sections.items():
+            found = [(name, self.get_command(ctx, name)) for name in names]
+            with formatter.section(head):
+                formatter.write_dl([(name, command.get_short_help_str(limit)) for name, command in found if command])
 
 
 def _show_version(context: click.Context, _: click.Parameter, wanted: bool) -> None:
@@ -48,9 +76,9 @@ def _show_version(context: click.Context, _: click.Parameter, wanted: bool) -> N
     "--version", is_flag=True, expose_value=False, is_eager=True, callback=_show_version, help="Show the version."
 )
 def root() -> None:
-    """A durable forum in which agents ask and operators and humans answer.
+    """A durable forum in which agents ask and operators and humans answer, and the runs that agents work in.
 
-    Start the daemon with `metawsm.pyz serve`, then use `metawsm.pyz forum`.
+    Start the daemon with `metawsm.pyz serve`; everything else talks to it.
     """
 
 

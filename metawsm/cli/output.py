@@ -9,7 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from metawsm.cli.text import clean, cut, one_line, pad, width
+from metawsm.cli.text import cut, one_line, pad, width
+from metawsm.domain.plain_text import clean
 
 GAP = "  "
 NARROWEST = 20
@@ -54,15 +55,20 @@ def table(columns: Sequence[Column], rows: Sequence[Row], empty: str) -> None:
         note(empty)
         return
     limit = terminal_columns()
-    shown, widths = fit(columns, rows, limit)
-    heads = [pad(cut(column.head, size), size) for column, size in zip(shown, widths, strict=True)]
-    say(GAP.join(heads).rstrip())
-    for row in rows:
-        cells = [one_line(column.cell(row)) for column in shown]
-        say(GAP.join(pad(cut(cell, size), size) for cell, size in zip(cells, widths, strict=True)).rstrip())
+    shown, lines = table_lines(columns, rows, limit)
+    for line in lines:
+        say(line)
     missing = [c.head for c in columns if c not in shown and any(one_line(c.cell(row)) for row in rows)]
     if limit is not None and missing:
         note(f"left out at this width: {', '.join(missing)}; --json has everything")
+
+
+def table_lines(columns: Sequence[Column], rows: Sequence[Row], limit: int | None) -> tuple[list[Column], list[str]]:
+    """Which columns are shown within `limit` columns of the terminal (None: no limit), and the lines, heads first."""
+    shown, widths = fit(columns, rows, limit)
+    texts = [[column.head for column in shown], *([one_line(column.cell(row)) for column in shown] for row in rows)]
+    lines = (GAP.join(pad(cut(text, size), size) for text, size in zip(line, widths, strict=True)) for line in texts)
+    return shown, [line.rstrip() for line in lines]
 
 
 def fit(columns: Sequence[Column], rows: Sequence[Row], limit: int | None) -> tuple[list[Column], list[int]]:

@@ -12,14 +12,18 @@ from metawsm.cli.main import root
 HEAD = """\
 # The command line
 
-`metawsm.pyz COMMAND`. Every verb of `forum` takes `--server` (also before the verb, or METAWSM_SERVER) and `--json`:
-the daemon's answer as it is on stdout, everything else on stderr. Ticket, run, agent and actor default to
-METAWSM_TICKET, METAWSM_RUN_ID, METAWSM_AGENT, METAWSM_ACTOR_TYPE and METAWSM_ACTOR_NAME. The token is taken from
-METAWSM_TOKEN, from the file METAWSM_TOKEN_FILE, or from `.metawsm/token` in the working directory or above it. Proxies
-are never used.
+`metawsm.pyz COMMAND`. Every verb of `forum` and of runs takes `--server` (for `forum` also before the verb, or
+METAWSM_SERVER) and `--json`: the daemon's answer as it is on stdout, everything else on stderr. Ticket, run, agent and
+actor default to METAWSM_TICKET, METAWSM_RUN_ID, METAWSM_AGENT, METAWSM_ACTOR_TYPE and METAWSM_ACTOR_NAME. The token is
+taken from METAWSM_TOKEN, from the file METAWSM_TOKEN_FILE, or from `.metawsm/token` in the working directory or above
+it. Proxies are never used.
 
-A write carries a key of its own (`--command-id` sets it), so it is repeated safely, up to three times in all, when the
-connection is lost before the answer or the daemon asks to come back.
+A write carries a key of its own (`--command-id` of the verbs of `forum` sets it), so it is repeated safely, up to three
+times in all, when the connection is lost before the answer or the daemon asks to come back.
+
+A verb of a run is about `--run-id`, or about the latest run of `--ticket`; with both, the run must be one of the
+ticket. What changes a run tells its steps on stderr as they begin and end, and ends with 0 when they were done, with 1
+when one failed; with `--json` stdout then has the run as it is after them. An interrupt ends the telling, not the run.
 
 This page is generated from the commands in `metawsm/cli/`.
 """

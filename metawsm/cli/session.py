@@ -55,8 +55,8 @@ def connected(verb: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(verb)
     def run(server: str | None, as_json: bool, **values: Any) -> Any:
-        group = click.get_current_context().find_object(str)
-        return verb(Session(server or group or DEFAULT_SERVER, as_json), **values)
+        named = server or click.get_current_context().find_object(str) or os.environ.get("METAWSM_SERVER")
+        return verb(Session(named or DEFAULT_SERVER, as_json), **values)
 
     with_json = click.option("--json", "as_json", is_flag=True, help="Print the daemon's JSON answer.")(run)
     return server_option()(with_json)

@@ -3,21 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
-SEQUENCES = re.compile(
-    r"\x1b\[[0-?]*[ -/]*[@-~]"  # CSI: colours, cursor movements
-    r"|(?:\x1b[\]PX^_]|[\x90\x98\x9d-\x9f])[^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c)?"  # OSC, DCS, SOS, PM, APC
-    r"|\x9b[0-?]*[ -/]*[@-~]"  # CSI as one character
-    r"|\x1b[ -/]*[0-~]?"
-)
-BIDI = (0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A))
-DROPPED = {code: None for code in (*range(0x20), *range(0x7F, 0xA0), *BIDI) if chr(code) not in "\n\t"}
+from metawsm.domain.plain_text import clean
+
 SPACES = re.compile(r"[\s\u2028\u2029]+")
-
-
-def clean(text: object) -> str:
-    """A text without escape sequences, control and bidi characters; line ends and tabs stay."""
-    return SEQUENCES.sub("", str(text).replace("\r\n", "\n")).translate(DROPPED)
 
 
 def one_line(text: object) -> str:
@@ -48,3 +38,27 @@ def cut(text: str, columns: int) -> str:
 def pad(text: str, columns: int) -> str:
     """The text filled up with blanks."""
     return text + " " * (columns - width(text))
+
+
+def fold(text: object, columns: int | None) -> list[str]:
+    """A text in lines of at most so many columns (None: one line), broken at blanks, longer words anywhere."""
+    words = one_line(text).split(" ")
+    if columns is None:
+        return [" ".join(words)]
+    columns, lines, line = max(columns, 1), [], ""
+    for word in (part for whole in words for part in _parts(whole, columns)):
+        if line and width(line) + 1 + width(word) > columns:
+            lines.append(line)
+            line = word
+        else:
+            line = f"{line} {word}" if line else word
+    return [*lines, line]
+
+
+def _parts(word: str, columns: int) -> Iterator[str]:
+    """The word in pieces that fit."""
+    while width(word) > columns:
+        piece = cut(word, columns + 1)[:-1] or word[0]
+        yield piece
+        word = word[len(piece) :]
+    yield word

@@ -37,6 +37,15 @@ def _post(post: Row, payload: Row, places: Mapping[Any, Any]) -> Iterable[str]:
         yield indented(f"answer with --answers {post.get('post_id')}")
     for option in payload.get("options", ()):
         yield indented(f"- {one_line(option)}")
+    for receipt in post.get("receipts", ()):
+        yield indented(_receipt(receipt))
+
+
+def _receipt(receipt: Row) -> str:
+    """Whether an agent got an answer, and whether it has read it."""
+    name, read_at, delivered_at = (receipt.get(each) for each in ("reader_name", "read_at", "delivered_at"))
+    done = f"read by {name}" if read_at else f"delivered to {name}"
+    return one_line(f"-> {done}  {_when(read_at or delivered_at)}")
 
 
 def _deed(event: Row) -> str:

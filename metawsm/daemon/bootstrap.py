@@ -12,6 +12,7 @@ from attrs import define
 from metawsm.bus.catalogue import Catalogue
 from metawsm.bus.dispatch import Dispatcher, Handled, Outcome
 from metawsm.bus.fresh import Fresh
+from metawsm.bus.internal import Internal
 from metawsm.bus.ports import Delivery, Subscription
 from metawsm.bus.projecting import position
 from metawsm.bus.receive import Identity, Receiver
@@ -33,6 +34,9 @@ from metawsm.daemon.redis_side import RedisSide
 from metawsm.daemon.refill import Refill
 from metawsm.daemon.relay import Relay
 from metawsm.daemon.restored import continue_above_feed
+from metawsm.daemon.run_settings import settings_of
+from metawsm.daemon.runs_side import RunsSide, reactors_of, runs_side
+from metawsm.daemon.surroundings import Place, job_tools
 from metawsm.daemon.tail import Tail, TailEvent
 from metawsm.daemon.waiting import QUEUED, Waiting
 from metawsm.domain.errors import MetawsmError, Unavailable
@@ -47,6 +51,7 @@ from metawsm.storage.forum_store import ControlThreadTable, ForumStore
 from metawsm.storage.go_import import imported_ms
 from metawsm.storage.group_writer import GroupWriter
 from metawsm.storage.idempotency import IdempotencyKeys
+from metawsm.storage.jobs_table import JobTable
 from metawsm.storage.outbox import Outbox
 from metawsm.storage.readers import Readers
 from metawsm.storage.reads import save_seen
@@ -79,6 +84,7 @@ class Core:
     subscriptions: tuple[Subscription, ...]
     replayer: Replayer
     translate: Callable[[Exception], MetawsmError | None]
+    runs: RunsSide
 
 
 def topics_of(policy: Policy) -> Topics:
@@ -118,8 +124,12 @@ class _Builder:
         self.catalogue = Catalogue.of(commands)
         self.outbox, self.letters = Outbox(), DeadLetterTable()
         self.controls = ControlThreadTable()
-        self.store = ForumStore(EventLog(self.topics), save_seen)
-        self.tools = Tools(now, new_id, self.policy.forum.sla.escalation_minutes)
+        self.jobs = JobTable(new_id("boot"), identity.epoch)
+        self.store = ForumStore(EventLog(self.topics), save_seen, self.jobs)
+        settings = settings_of(self.policy, options.folder)
+        self.tools = Tools(now, new_id, self.policy.forum.sla.escalation_minutes, settings)
+        self.internal = Internal(self.catalogue, self.outbox, self.store, self.controls, self.tools, self.topics)
+        self.reactors = reactors_of(self.internal)
         self.waiting = Waiting()
         self.telling = False
         self.fresh = Fresh()
@@ -140,17 +150,19 @@ class _Builder:
         self.projections = self._projections()
         self.relay = self._relay()
         self.commands = self._commands()
+        self.runs = self._runs()
+        self.runs.note_positions()
         return Core(
             self.options, self.policy, self.topics, self.identity, self.writer, self.readers, self.outbox, self.letters,
             self.catalogue, self.waiting, self.commands, self.lanes, self.projections, self.tail, self.relay,
-            self.redis, (*self.commands_group, self.feed), self.replayer, self.translate,
+            self.redis, (*self.commands_group, self.feed), self.replayer, self.translate, self.runs,
         )  # fmt: skip
 
     def _lanes(self) -> Lanes:
         receiver = Receiver(
             self.catalogue, self.outbox, self.letters, self.store, self.controls, self.tools, self.topics, self.identity
         )
-        self.replayer = Replayer(receiver, self.outbox, self.letters, self.tools)
+        self.replayer = Replayer(receiver, self.outbox, self.letters, self.tools, self.reactors)
         trusted = self.policy.forum.redis.trusted_publishers
         dispatcher = Dispatcher(self.catalogue, self.outbox, self.store, self.tools, trusted, self.fresh)
         return Lanes(
@@ -167,6 +179,7 @@ class _Builder:
 
     def _handled(self, handled: Handled) -> None:
         self.commands.handled(handled)
+        self.runs.handled(handled)
 
     def _failed(self, command_id: str, outcome: Outcome) -> None:
         self.commands.failed(command_id, outcome)
@@ -201,6 +214,7 @@ class _Builder:
         """A commit's fate is not known: whatever it stored is found in the tables."""
         self.relay.reread()
         self.projections.prompt()
+        self.runs.look_again()
 
     def _relay(self) -> Relay:
         messages = partial(publications, feed=self.topics.feed, identity=self.identity)
@@ -248,6 +262,22 @@ class _Builder:
             lambda: self.relay.hopeful,
             self._look_again,
             self.policy.forum.limits.outbox,
+        )
+
+    def _runs(self) -> RunsSide:
+        place = Place()
+        return runs_side(
+            self.policy,
+            self.writer,
+            self.readers.query,
+            self.jobs,
+            self.internal,
+            self.reactors,
+            self.letters,
+            job_tools(self.options, self.readers.query, place),
+            place,
+            self.topics.feed,
+            self.commands.sent,
         )
 
     def _connect(self, refill: Refill) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from attrs import frozen
@@ -84,6 +84,11 @@ class CommandPath:
             ticket.result.set(QUEUED)
         self._publish([queued])
         return ticket
+
+    def sent(self, queued: Sequence[Queued]) -> None:
+        """Commands that the program itself has stored: publish them. Call it right after the commit."""
+        self.undone += len(queued)
+        self._publish(list(queued))
 
     def handled(self, handled: Handled) -> None:
         """A command has been done."""

@@ -1,4 +1,4 @@
-"""The endpoints that are made of daemon parts: documents, rebuild, dead letters, backups."""
+"""The endpoints that are made of daemon parts: documents, rebuild, dead letters, backups, runs."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from metawsm.api.backups import BackupEndpoints, BackupPort
 from metawsm.api.dead_letters import DeadLetterPages
 from metawsm.api.exchange import Answer, Request
 from metawsm.api.openapi import openapi
+from metawsm.api.runs import RunPages
 from metawsm.bus.catalogue import Catalogue
 from metawsm.daemon.facts import Facts
 from metawsm.domain.errors import InvalidFields
@@ -35,6 +36,7 @@ def pages(
     rebuild: RebuildPort,
     letters: DeadLetterPages,
     backups: BackupPort,
+    runs: RunPages,
 ) -> Pages:
     """All of them; the documents are made once."""
     open_api, async_api = openapi(catalogue), asyncapi(catalogue, topics)
@@ -64,4 +66,7 @@ def pages(
         discard_letters=letters.discard_letters,
         backup=BackupEndpoints(backups).create,
         backups=BackupEndpoints(backups).list,
+        runs=runs.runs,
+        run=runs.one,
+        release_jobs=runs.release,
     )

@@ -25,6 +25,7 @@ from metawsm.daemon.rebuilding import Rebuilding
 from metawsm.daemon.redis_side import RedisSide
 from metawsm.daemon.relay import Relay
 from metawsm.daemon.supervisor import Supervisor
+from metawsm.daemon.surroundings import url_of
 from metawsm.daemon.systemd import Notifier
 from metawsm.daemon.ticker import Ticker
 from metawsm.daemon.token import read_or_create
@@ -99,6 +100,7 @@ class Process:
         server.start()
         parts.callback(server.stop, self._options.shutdown_timeout)
         parts.callback(gevent.spawn_later, WAITING_SECONDS, core.waiting.release_all, QUEUED)
+        self._runs(core, server.address)
         lock.note(self._holder(server.address))
         self._announce(server.address)
 
@@ -154,6 +156,14 @@ class Process:
         if self._notifier.watchdog_seconds:
             start("watchdog", self._watch)
         parts.callback(self._supervisor.stop)
+
+    def _runs(self, core: Core, address: tuple[str, int]) -> None:
+        """Agents are started and looked at only when they can reach us."""
+        runs, health, start = core.runs, self._options.loaded.policy.health, self._supervisor.start
+        runs.begin(url_of(address))
+        start("jobs", runs.worker.run)
+        start("agent_sessions", lambda: runs.watch.sessions(health.check_seconds))
+        start("agent_checkouts", lambda: runs.watch.checkouts(health.progress_check_seconds))
 
     def _relay(self, core: Core) -> None:
         """A namespace of another database stops a daemon that has just started; later it only degrades it."""

@@ -10,7 +10,7 @@ from metawsm.bus.letters import OPEN, LetterFilter
 from metawsm.bus.ports import Db
 from metawsm.bus.reading import Filters, Viewer
 from metawsm.domain.view import timestamp
-from metawsm.projections import search, thread_stats, thread_views
+from metawsm.projections import agent_inbox, search, thread_stats, thread_views
 from metawsm.storage import event_pages, letter_pages
 from metawsm.storage.outbox import Outbox
 
@@ -55,4 +55,6 @@ def read_models(minutes: int, outbox: Outbox) -> ReadModels:
         page = letter_pages.letters_page(db, LetterFilter(status=OPEN, message_id=command_id), 1, None)
         return next(iter(page["dead_letters"]), None)
 
-    return ReadModels(list_threads, detail, queue, find, stats, event_pages.events_page, outbox.find, open_letter)
+    return ReadModels(
+        list_threads, detail, queue, find, agent_inbox.inbox, stats, event_pages.events_page, outbox.find, open_letter
+    )

@@ -24,7 +24,8 @@ log = logging.getLogger("metawsm.letters")
 class Replaying:
     """Implements `api.dead_letters.Acts`.
 
-    `translate` turns a driver's exception into an error of ours, or gives None for a bug; `rebuild` begins one.
+    `translate` turns a driver's exception into an error of ours, or gives None for a bug; `rebuild` begins one;
+    `on_jobs` hears that there are jobs.
     """
 
     def __init__(
@@ -34,12 +35,14 @@ class Replaying:
         commands: CommandPath,
         translate: Callable[[Exception], MetawsmError | None],
         rebuild: Callable[[], None],
+        on_jobs: Callable[[], None],
     ) -> None:
         self._writer = writer
         self._replayer = replayer
         self._commands = commands
         self._translate = translate
         self._rebuild = rebuild
+        self._on_jobs = on_jobs
 
     def replay(self, letter_id: int, person: Person, wait: float) -> Acted:
         """Replay one, and wait so many seconds for its command's outcome.
@@ -97,6 +100,10 @@ class Replaying:
             self._refused(result, job, outcome.error)
             return
         acted: Acted = outcome.value
+        if acted.sent:
+            self._commands.sent(acted.sent)
+        if acted.jobs:
+            self._on_jobs()
         result.set((acted, acted.queued and self._commands.put_back(acted.queued, wait)))
 
     def _refused(self, result: AsyncResult, job: Job, error: Exception) -> None:

@@ -81,6 +81,7 @@ def _clockwork(core: Core) -> Clockwork:
             lambda db, before: keys.prune(db, before, CHUNK),
             lambda db, before: forget_batches(db, limit=CHUNK),
             lambda db, before: core.letters.prune(db, before, CHUNK),
+            lambda db, before: core.runs.jobs.prune(db, before, CHUNK),
             lambda db, before: core.letters.cut(db, CHUNK),
         ),
         trim_streams=lambda retention: _trim(core, retention),

@@ -13,16 +13,18 @@ from metawsm.api.dead_letters import DeadLetterPages, LetterReads
 from metawsm.api.feed import FRAME_CHARS, Feed, Filter
 from metawsm.api.http_server import HttpServer
 from metawsm.api.queries import Queries
+from metawsm.api.runs import RunPages
 from metawsm.api.writes import Writes
 from metawsm.bus.ports import Db
 from metawsm.daemon.bootstrap import Core
 from metawsm.daemon.facts import Facts
 from metawsm.daemon.pages import RebuildPort, pages
-from metawsm.daemon.read_models import now, read_models
+from metawsm.daemon.read_models import ago, now, read_models
 from metawsm.daemon.replaying import Replaying
+from metawsm.daemon.run_settings import operator_limits
 from metawsm.daemon.supervisor import Supervisor
 from metawsm.daemon.tail import TailEvent
-from metawsm.storage import letter_pages, log_reads
+from metawsm.storage import letter_pages, log_reads, run_pages
 
 
 def http_server(
@@ -37,7 +39,8 @@ def http_server(
     queries = Queries(models, core.readers.query)
     holder: list[HttpServer] = []
     facts = _facts(core, started_at, supervisor, feed, holder)
-    made = pages(core.catalogue, core.topics, facts, rebuild, _letters(core, access, rebuild), backups)
+    letters = _letters(core, access, rebuild)
+    made = pages(core.catalogue, core.topics, facts, rebuild, letters, backups, _runs(core))
     app = Application(core.catalogue, access, Writes(access, core.commands), queries, feed, made, policy.forum.enabled)
     holder.append(HttpServer(core.options.address, app, error_body=server_error_body))
     return holder[0]
@@ -56,8 +59,20 @@ def _letters(core: Core, access: Access, rebuild: RebuildPort) -> DeadLetterPage
         whole,
         core.outbox.find,
     )
-    acts = Replaying(core.writer, core.replayer, core.commands, core.translate, rebuild.begin)
+    acts = Replaying(core.writer, core.replayer, core.commands, core.translate, rebuild.begin, core.runs.worker.prompt)
     return DeadLetterPages(access, reads, acts, core.readers.slow)
+
+
+def _runs(core: Core) -> RunPages:
+    minutes, limits = core.policy.forum.sla.escalation_minutes, operator_limits(core.policy)
+    stale = core.policy.docs.stale_warning_seconds
+
+    def detail(db: Db, run_id: str) -> dict[str, Any] | None:
+        return run_pages.run_detail(
+            db, run_id, escalation_minutes=minutes, limits=limits, stale=stale, now=now(), due=ago(minutes * 60)
+        )
+
+    return RunPages(core.readers.query, run_pages.runs_page, detail, core.runs.release)
 
 
 def _facts(core: Core, started_at: str, supervisor: Supervisor, feed: Feed, holder: list[HttpServer]) -> Facts:

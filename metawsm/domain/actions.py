@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from metawsm.domain import errors
@@ -12,6 +12,7 @@ from metawsm.domain.events import (
     ControlSignal,
     Fact,
     PostAdded,
+    PostRead,
     PriorityChanged,
     StateChanged,
     ThreadClosed,
@@ -74,6 +75,22 @@ def set_priority(thread: Thread, priority: str) -> list[Fact]:
 def close(thread: Thread, reason: str | None) -> list[Fact]:
     """Close the thread; closing twice is a no-op."""
     return [] if thread.state == "closed" else [ThreadClosed(thread.state, reason)]
+
+
+def reader(actor: Actor) -> str:
+    """The name of the agent that reads answers. Raises NotAllowed for others, InvalidFields for one without a name."""
+    if actor.type != "agent":
+        raise errors.NotAllowed(f"only an agent reads answers to it, not actor_type {actor.type}")
+    if not actor.name:
+        raise errors.InvalidFields(
+            "faulty field(s): actor_name", fields={"actor_name": ["is required: which agent has read them"]}
+        )
+    return actor.name
+
+
+def read(post_ids: Sequence[str], agent: str) -> list[Fact]:
+    """An agent has read these answers; on a closed thread, too."""
+    return [PostRead(post_id, "agent", agent) for post_id in post_ids]
 
 
 def open_control_thread(run_id: str, agent_name: str) -> ThreadOpened:

@@ -7,11 +7,16 @@ from attrs import frozen
 
 @frozen
 class Actor:
-    """Who acts: one of ACTOR_TYPES, maybe a name, and how we know (`token`, `loopback`, `open`, `redis`, `system`)."""
+    """Who acts: one of ACTOR_TYPES, maybe a name, and how we know: one of KNOWN_BY."""
 
     type: str
     name: str | None = None
     known_by: str = "system"
+
+
+SYSTEM = Actor("system")
+"""The daemon itself."""
+KNOWN_BY = ("token", "agent_token", "loopback", "open", "redis", "system")
 
 
 @frozen

@@ -56,9 +56,15 @@ class AlreadyExists(Rejected):
 
 
 class IllegalTransition(Rejected):
-    """The state of the thread, or of the dead letter, does not allow the change."""
+    """The state of the thread, the run or the dead letter does not allow the change."""
 
     code = "illegal_transition"
+
+
+class CloseBlocked(Rejected):
+    """A run may not be closed yet; `details["gates"]` has what is missing, each with the command that mends it."""
+
+    code = "close_blocked"
 
 
 class ThreadClosed(Rejected):
@@ -131,3 +137,39 @@ class Refused(MetawsmError):
     """The program refuses to start or to touch something; the message says what to change."""
 
     code = "refused"
+
+
+class OutsideError(MetawsmError):
+    """Something outside (a program, a repository, a folder) did not do what was asked."""
+
+    code = "outside"
+
+
+class ProgramMissing(OutsideError):
+    """A program is not installed, or cannot be started."""
+
+    code = "program_missing"
+
+
+class ProgramFailed(OutsideError):
+    """A program ended with a failure; `details["exit_code"]` is negative when a signal ended it."""
+
+    code = "program_failed"
+
+
+class TimedOut(OutsideError):
+    """A program took too long and was ended."""
+
+    code = "program_timed_out"
+
+
+class Obstructed(OutsideError):
+    """What is there stands in the way (a dirty tree, a taken name): a repeat does not help before it is changed."""
+
+    code = "obstructed"
+
+
+class MergeConflict(Obstructed):
+    """Two branches changed the same; `details["files"]` are the files."""
+
+    code = "merge_conflict"

@@ -1,4 +1,4 @@
-"""The facts of the forum: one frozen class per event type and version. Source: contract, section 2."""
+"""Every fact: one frozen class per event type and version; those of runs are in `run_events`. Contract, section 2."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from attrs import frozen
 
 from metawsm.domain.envelope import Envelope
 from metawsm.domain.ids import post_id
+from metawsm.domain.run_events import RUN_FACTS, RunFact
 
 
 @frozen
@@ -90,7 +91,41 @@ class ThreadClosed:
     reason: str | None = None
 
 
-Fact = ThreadOpened | PostAdded | ControlSignal | Assigned | StateChanged | PriorityChanged | ThreadClosed
+@frozen
+class PostDelivered:
+    """An answer was put before the agent that waits for it: as text or a line in its pane, by `wait`, by `inbox`."""
+
+    TYPE: ClassVar[str] = "forum.post.delivered"
+    VERSION: ClassVar[int] = 1
+    post_id: str
+    reader_type: str
+    reader_name: str
+    how: str
+
+
+@frozen
+class PostRead:
+    """An agent has read an answer."""
+
+    TYPE: ClassVar[str] = "forum.post.read"
+    VERSION: ClassVar[int] = 1
+    post_id: str
+    reader_type: str
+    reader_name: str
+
+
+Fact = (
+    ThreadOpened
+    | PostAdded
+    | ControlSignal
+    | Assigned
+    | StateChanged
+    | PriorityChanged
+    | ThreadClosed
+    | PostDelivered
+    | PostRead
+    | RunFact
+)
 ALL: tuple[type[Fact], ...] = (
     ThreadOpened,
     PostAdded,
@@ -99,8 +134,14 @@ ALL: tuple[type[Fact], ...] = (
     StateChanged,
     PriorityChanged,
     ThreadClosed,
+    PostDelivered,
+    PostRead,
+    *RUN_FACTS,
 )
 POSTS = (PostAdded, ControlSignal)
+RECEIPTS = (PostDelivered, PostRead)
+DELIVERIES = ("line", "paste", "wait", "inbox")
+"""How an answer comes before its reader."""
 
 
 @frozen

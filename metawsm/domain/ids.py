@@ -5,6 +5,7 @@ from __future__ import annotations
 THREAD = "fthr"
 EVENT = "fevt"
 COMMAND = "fcmd"
+RUN = "run"
 
 
 def uuid7(milliseconds: int, random: bytes) -> str:

@@ -12,6 +12,7 @@ NOTE_LIMIT = 4 * 1024  # bytes of UTF-8
 
 _NAME = re.compile(NAME_PATTERN)
 _THREAD_ID = re.compile(THREAD_ID_PATTERN)
+_NO_BRANCH = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|//|^[-/.]|[/.]$|\.lock(/|$)|/\.")
 _UNSLUGGABLE = re.compile(r"[^a-z0-9]+")
 
 
@@ -20,6 +21,13 @@ def name_fault(text: str) -> str | None:
     if _NAME.fullmatch(text):
         return None
     return "must be 1 to 64 letters, digits, '.', '_' or '-', and start with a letter or digit"
+
+
+def branch_fault(text: str) -> str | None:
+    """Say why git would not take a branch of this name, or None (`git help check-ref-format`)."""
+    if text and text != "@" and not _NO_BRANCH.search(text):
+        return None
+    return f"is not a branch name git accepts: {text!r}"
 
 
 def thread_id_fault(text: str) -> str | None:

@@ -14,6 +14,8 @@ from metawsm.domain.events import (
     Event,
     Fact,
     PostAdded,
+    PostDelivered,
+    PostRead,
     PriorityChanged,
     StateChanged,
     ThreadClosed,
@@ -129,6 +131,8 @@ def _changes(thread: Thread, head: Envelope, fact: Fact) -> dict[str, Any]:
                 "assignee_type": fact.to_assignee_type if named else None,
                 "assignee_name": fact.to_assignee_name if named else None,
             }
+        case PostDelivered() | PostRead():
+            return {}
     raise ValueError(f"no rule for {type(fact).__name__}")
 
 

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from attrs import Attribute, field
 
-from metawsm.domain.names import name_fault
+from metawsm.domain.names import branch_fault, name_fault
 
 Check = Callable[[Any], str | None]
 """Looks at a value of the right type; returns what is wrong with it, or None."""
@@ -66,8 +66,7 @@ def filled(value: str) -> str | None:
 
 def git_ref(value: str) -> str | None:
     """A branch that git takes (the rules of git-check-ref-format that matter for one name)."""
-    bad = re.search(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|//|^[-/.]|[/.]$|\.lock$", value)
-    return f"is not a branch name git accepts: {value!r}" if bad or not value else None
+    return branch_fault(value)
 
 
 def redis_url(value: str | None) -> str | None:
@@ -109,6 +108,7 @@ def session_pattern(value: str) -> str | None:
     rest = value.replace("{agent}", "a").replace("{workspace}", "w")
     if "{" in rest or "}" in rest:
         return "may contain only {agent} and {workspace} in braces"
-    if "{agent}" not in value:
-        return "must contain {agent}, or two agents would share one session"
+    for part in ("{agent}", "{workspace}"):
+        if part not in value:
+            return f"must contain {part}, or two agents would share one session"
     return None if re.fullmatch(r"[A-Za-z0-9_-]{1,80}", rest) else f"must be letters, digits, '_' or '-', not {value!r}"

@@ -136,6 +136,18 @@ class Workspace:
     default_strategy: Literal["create", "fork", "reuse"] = knob("create", "How a run gets its workspace.")
     branch_prefix: str = knob("task", "First part of the branches of runs.", check=knobs.name)
     base_branch: str = knob("main", "Branch that work starts from and is merged into.", check=knobs.git_ref)
+    tool: Literal["builtin", "wsm"] = knob("builtin", "What makes workspaces: metawsm itself, or the program `wsm`.")
+    root: str = knob(
+        "workspaces",
+        "Folder of the workspaces; a relative one is beside the database.",
+        check=knobs.filled,
+        file_only=True,
+    )
+    repo_roots: tuple[str, ...] = knob(
+        ("..", "../.."),
+        "Folders that are repositories or have them directly inside; relative ones begin at the database's folder.",
+        file_only=True,
+    )
 
 
 @frozen
@@ -147,6 +159,7 @@ class Tmux:
         "Name of an agent's session; `{agent}` and `{workspace}` are filled in.",
         check=knobs.session_pattern,
     )
+    socket: str = knob("", "Name or path of the tmux server's socket; empty for the user's own server.", file_only=True)
 
 
 @frozen
@@ -163,6 +176,10 @@ class Health:
     idle_seconds: int = knob(300, "Seconds without output after which an agent is idle.", check=SECONDS)
     activity_stalled_seconds: int = knob(900, "Seconds without activity after which it is stalled.", check=SECONDS)
     progress_stalled_seconds: int = knob(1200, "Seconds without progress after which it is stalled.", check=SECONDS)
+    check_seconds: int = knob(5, "Seconds between two looks at the sessions of agents.", check=between(1, 3600))
+    progress_check_seconds: int = knob(
+        30, "Seconds between two looks at the checkouts of a run.", check=between(1, 86_400)
+    )
 
     def faults(self) -> Faults:
         """An agent is idle before it is stalled."""
@@ -236,6 +253,9 @@ class Docs:
     authority_mode: Literal["workspace_active"] = knob("workspace_active", "Which copy of the documents counts.")
     seed_mode: Literal["none", "copy_from_repo_on_start"] = knob("none", "What a new workspace's documents start from.")
     stale_warning_seconds: int = knob(900, "Age of a sync, in seconds, that is warned about.", check=SECONDS)
+    tool: Literal["builtin", "docmgr"] = knob(
+        "builtin", "What writes tickets' documents: metawsm itself, or the program `docmgr`."
+    )
     api: DocsApi = field(factory=DocsApi)
 
 
@@ -255,6 +275,12 @@ class AgentProfile:
     runner: Literal["codex", "shell"] = required("What runs the agent.")
     base_prompt: str = knob("", "What a codex agent is told first; required there.", file_only=True)
     skills: tuple[str, ...] = knob((), "Names of skills it has to read.", file_only=True)
+    delivery: Literal["line", "paste", "none"] = knob(
+        "line",
+        "How an answer reaches an agent that does not listen: `line` types `metawsm forum inbox` into its idle"
+        " terminal, `paste` pastes the answer itself, `none` leaves it alone.",
+        file_only=True,
+    )
     runner_options: RunnerOptions = field(factory=RunnerOptions)
 
     def faults(self) -> Faults:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
-from metawsm.bus.letters import HANDLER_FAILED, PROJECTION_FAILED, REASONS, Person, StoredLetter
+from metawsm.bus.letters import HANDLER_FAILED, PROJECTION_FAILED, REACTION_FAILED, REASONS, Person, StoredLetter
 from metawsm.bus.ports import Db
 from metawsm.bus.receive import DeadLetter
 from metawsm.storage.schema import LARGE_LETTER
@@ -89,7 +89,7 @@ class DeadLetterTable:
             metadata = _metadata(letter.metadata)
             place = (letter.group, letter.topic, letter.entry_id, _text(letter.message_id, LONGEST_ID), metadata)
             db.execute(_INSERT, (*_said(letter), *place))
-        elif letter.reason in (HANDLER_FAILED, PROJECTION_FAILED):
+        elif letter.reason in (HANDLER_FAILED, PROJECTION_FAILED, REACTION_FAILED):
             db.execute(_REOPEN, (*_said(letter), known))
         else:
             db.execute(_REPEAT, (letter.attempts, letter.failed_at, known))

@@ -13,6 +13,8 @@ from metawsm.domain.events import (
     Event,
     Fact,
     PostAdded,
+    PostDelivered,
+    PostRead,
     StateChanged,
     ThreadClosed,
     ThreadOpened,
@@ -20,6 +22,7 @@ from metawsm.domain.events import (
 from metawsm.domain.ids import post_id
 from metawsm.messages.codec import payload_of, to_json, wire_event
 from metawsm.messages.topics import Topics
+from metawsm.storage import receipts
 
 _INSERT_EVENT = """
 INSERT INTO forum_events (event_id, event_type, event_version, occurred_at, thread_id, run_id, ticket, agent_name,
@@ -80,7 +83,7 @@ class EventLog:
 
 
 def save_trace(db: Db, event: Event) -> None:
-    """Write the row about an event that people read by hand: a post, a transition, an assignment."""
+    """Write the row about an event that people read by hand: a post, a transition, an assignment, a receipt."""
     head, fact = event.envelope, event.fact
     thread_id = head.thread_id or ""
     match fact:
@@ -99,6 +102,8 @@ def save_trace(db: Db, event: Event) -> None:
             assignee = (fact.to_assignee_type or None, fact.to_assignee_name or None)
             who = (head.actor_type, head.actor_name, head.occurred_at)
             db.execute(_INSERT_ASSIGNMENT, (event.sequence, thread_id, *assignee, fact.note, *who))
+        case PostDelivered() | PostRead():
+            receipts.save(db, fact, head.occurred_at)
 
 
 def signal_text(fact: ControlSignal) -> str:

@@ -13,7 +13,7 @@ from metawsm.bus.reading import Viewer, shown
 from metawsm.domain.errors import NotFound
 from metawsm.messages.codec import EVENT_COLUMNS, to_json
 from metawsm.projections import thread_views
-from metawsm.storage import meta
+from metawsm.storage import meta, receipts
 
 # Rows looked at for one page: where filters meet that share no index, a page may end here.
 SCAN_LIMIT = 2000
@@ -116,7 +116,7 @@ def thread_detail(
     older = posts and list(db.execute(_OLDER, (thread_id, posts[-1][1])))
     told: dict[str, Any] = {
         "thread": shown(db, thread, viewer, escalation_minutes),
-        "posts": [_post_object(row) for row in reversed(posts)],
+        "posts": [_post_object(db, row) for row in reversed(posts)],
         "events": [event_object(row) for row in reversed(list(events))],
     }
     return told | ({"posts_before": posts[-1][1]} if older else {})
@@ -126,9 +126,10 @@ def _post_size(row: Row) -> int:
     return len(to_json(row[3]).encode()) + len(row[4] or "") + _HEAD_SIZE
 
 
-def _post_object(row: Row) -> dict[str, Any]:
+def _post_object(db: Db, row: Row) -> dict[str, Any]:
     names = ("post_id", "sequence", "kind", "body", "signal", "actor_type", "actor_name", "created_at")
     post = {name: value for name, value in zip(names, row, strict=True) if value is not None}
     if "signal" in post:
         post["signal"] = json.loads(post["signal"])
-    return post
+    read_by = receipts.of_post(db, post["post_id"]) if post["kind"] != "post" else []
+    return post | ({"receipts": read_by} if read_by else {})

@@ -6,13 +6,16 @@ from collections.abc import Callable
 
 from attrs import frozen
 
+from metawsm.bus.jobs import NewJob
 from metawsm.bus.ports import Db
 from metawsm.bus.work import Queued
 from metawsm.domain.envelope import Envelope
 from metawsm.domain.events import Event, Fact
+from metawsm.domain.run import Run
 from metawsm.domain.thread import Thread
 from metawsm.messages.thread_rows import COLUMN_LIST, COLUMNS, from_row, to_row
-from metawsm.storage import event_log
+from metawsm.storage import event_log, receipts, run_rows
+from metawsm.storage.jobs_table import JobTable
 
 _FIND = f"SELECT {COLUMN_LIST} FROM forum_threads WHERE thread_id = ?"
 _INSERT = f"INSERT INTO forum_threads ({COLUMN_LIST}) VALUES ({', '.join('?' * len(COLUMNS))})"
@@ -28,6 +31,7 @@ INSERT INTO forum_control_threads (run_id, agent_name, ticket, thread_id) VALUES
 ON CONFLICT (run_id, agent_name) DO UPDATE SET ticket = excluded.ticket
 WHERE NOT EXISTS (SELECT 1 FROM forum_threads t WHERE t.thread_id = forum_control_threads.thread_id)
 """
+_RUN_TICKET = "SELECT ticket FROM run_tickets WHERE run_id = ? AND position = 0"
 SaveSeen = Callable[[Db, str, str, Thread, int, str], None]
 
 
@@ -37,6 +41,7 @@ class ForumStore:
 
     log: event_log.EventLog
     seen: SaveSeen
+    jobs: JobTable = JobTable("", 1)
 
     def find_thread(self, db: Db, thread_id: str) -> Thread | None:
         """The thread, or None."""
@@ -60,9 +65,33 @@ class ForumStore:
         else:
             db.execute(_UPDATE, (*row[1:], row[0]))
 
+    def unread_answers(self, db: Db, thread_id: str, agent: str, first: int, last: int, limit: int) -> list[str]:
+        """Post ids of the answers in [first, last] that an agent has not read, the oldest first."""
+        return receipts.unread_answers(db, thread_id, agent, first, last, limit)
+
+    def is_delivered(self, db: Db, thread_id: str, post_id: str, agent: str) -> bool | None:
+        """Whether an answer has come before an agent; None where the thread has no such answer."""
+        return receipts.is_delivered(db, thread_id, post_id, agent)
+
     def save_seen(self, db: Db, viewer: tuple[str, str], thread: Thread, sequence: int, now: str) -> None:
         """Remember what a viewer has seen."""
         self.seen(db, *viewer, thread, sequence, now)
+
+    def find_run(self, db: Db, run_id: str) -> Run | None:
+        """The run, or None."""
+        return run_rows.find_run(db, run_id)
+
+    def save_run(self, db: Db, before: Run | None, run: Run) -> None:
+        """Insert or update the run's rows."""
+        run_rows.save_run(db, before, run)
+
+    def ticket_of_run(self, db: Db, run_id: str) -> str:
+        """The run's first ticket, or an empty text."""
+        return next((str(ticket) for (ticket,) in db.execute(_RUN_TICKET, (run_id,))), "")
+
+    def add_job(self, db: Db, job: NewJob, now: str) -> None:
+        """Write the job's row."""
+        self.jobs.insert(db, job, now)
 
 
 class ControlThreadTable:

@@ -124,3 +124,83 @@ LARGE_LETTER = (
 LARGE_LETTERS = f"""
 CREATE INDEX dead_letters_large ON dead_letters (id) WHERE status = 'open' AND cut = 0 AND {LARGE_LETTER};
 """
+
+# Which answers came before an agent, and which it has read. Follows from the events, as the posts do.
+ANSWER = "(kind = 'answer' OR kind = 'signal' AND json_extract(signal_json, '$.control_type') = 'guidance_answer')"
+RECEIPTS = f"""
+CREATE TABLE forum_post_receipts (
+    post_id TEXT NOT NULL, reader_type TEXT NOT NULL, reader_name TEXT NOT NULL, delivered_how TEXT, delivered_at TEXT,
+    read_at TEXT, PRIMARY KEY (post_id, reader_type, reader_name)
+) WITHOUT ROWID;
+CREATE INDEX forum_posts_answers ON forum_posts (thread_id, sequence) WHERE {ANSWER};
+"""
+
+# Runs with their steps, agents and briefs (domain/run.py), the jobs that act outside, and how far reactions are.
+RUNS = """
+CREATE TABLE runs (
+    created_sequence INTEGER PRIMARY KEY, run_id TEXT NOT NULL UNIQUE, mode TEXT NOT NULL, state TEXT NOT NULL,
+    state_since TEXT NOT NULL, reason TEXT, round INTEGER NOT NULL, repos_json TEXT NOT NULL,
+    doc_home_repo TEXT NOT NULL,
+    base TEXT NOT NULL, strategy TEXT NOT NULL, seeded INTEGER NOT NULL, workspaces_json TEXT NOT NULL,
+    repositories_json TEXT NOT NULL, action_from INTEGER NOT NULL, created_at TEXT NOT NULL,
+    created_by_type TEXT NOT NULL,
+    created_by_name TEXT, updated_at TEXT NOT NULL, last_event_sequence INTEGER NOT NULL
+);
+CREATE INDEX runs_active ON runs (state) WHERE state NOT IN ('closed', 'stopped');
+CREATE TABLE run_tickets (
+    run_id TEXT NOT NULL, position INTEGER NOT NULL, ticket TEXT NOT NULL, created_sequence INTEGER NOT NULL,
+    PRIMARY KEY (run_id, position)
+) WITHOUT ROWID;
+CREATE INDEX run_tickets_ticket ON run_tickets (ticket, created_sequence);
+CREATE TABLE run_briefs (
+    run_id TEXT PRIMARY KEY, goal TEXT NOT NULL, scope TEXT NOT NULL, done_criteria TEXT NOT NULL,
+    constraints TEXT NOT NULL, merge_intent TEXT NOT NULL, created_at TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE steps (
+    run_id TEXT NOT NULL, step_index INTEGER NOT NULL, action TEXT NOT NULL, kind TEXT NOT NULL, name TEXT NOT NULL,
+    args_json TEXT NOT NULL, state TEXT NOT NULL, attempts INTEGER NOT NULL, error TEXT, result_json TEXT,
+    started_at TEXT, ended_at TEXT, PRIMARY KEY (run_id, step_index)
+) WITHOUT ROWID;
+CREATE TABLE agents (
+    run_id TEXT NOT NULL, position INTEGER NOT NULL, agent_name TEXT NOT NULL, profile TEXT NOT NULL,
+    ticket TEXT NOT NULL,
+    workspace TEXT NOT NULL, session TEXT NOT NULL, state TEXT NOT NULL, state_since TEXT NOT NULL, reason TEXT,
+    exit_code INTEGER, control_thread TEXT, open_requests INTEGER NOT NULL, completed INTEGER NOT NULL,
+    validation TEXT,
+    done_criteria TEXT, round_sequence INTEGER NOT NULL, restarts INTEGER NOT NULL, restarted_at TEXT, folder TEXT,
+    PRIMARY KEY (run_id, agent_name)
+) WITHOUT ROWID;
+CREATE INDEX agents_watched ON agents (state) WHERE state IN ('running', 'idle', 'stalled');
+CREATE TABLE doc_sync_states (
+    run_id TEXT NOT NULL, ticket TEXT NOT NULL, workspace TEXT NOT NULL, status TEXT NOT NULL, revision TEXT,
+    error TEXT,
+    updated_at TEXT NOT NULL, PRIMARY KEY (run_id, ticket, workspace)
+) WITHOUT ROWID;
+
+-- What was measured of agents and checkouts: no facts, only the newest look.
+CREATE TABLE agent_measures (
+    run_id TEXT NOT NULL, agent_name TEXT NOT NULL, last_activity_at TEXT, last_progress_at TEXT,
+    measured_at TEXT NOT NULL,
+    PRIMARY KEY (run_id, agent_name)
+) WITHOUT ROWID;
+CREATE TABLE checkout_measures (
+    run_id TEXT NOT NULL, workspace TEXT NOT NULL, repo TEXT NOT NULL, files_json TEXT NOT NULL,
+    more INTEGER NOT NULL,
+    error TEXT, last_change_at TEXT, measured_at TEXT NOT NULL, PRIMARY KEY (run_id, workspace, repo)
+) WITHOUT ROWID;
+
+CREATE TABLE jobs (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL, job_key TEXT NOT NULL UNIQUE, lane TEXT NOT NULL,
+    run_id TEXT, payload_json TEXT NOT NULL, epoch INTEGER NOT NULL,
+    status TEXT NOT NULL DEFAULT 'pending' CHECK (status IN ('pending', 'running', 'held', 'done', 'failed')),
+    attempt INTEGER NOT NULL DEFAULT 0, not_before TEXT NOT NULL, boot TEXT, error TEXT,
+    created_at TEXT NOT NULL, updated_at TEXT NOT NULL
+);
+CREATE INDEX jobs_open ON jobs (not_before, id) WHERE status IN ('pending', 'running');
+CREATE INDEX jobs_held ON jobs (id) WHERE status = 'held';
+CREATE INDEX jobs_ended ON jobs (updated_at) WHERE status IN ('done', 'failed');
+
+CREATE TABLE subscriber_cursors (
+    subscriber TEXT PRIMARY KEY, sequence INTEGER NOT NULL, updated_at TEXT NOT NULL
+) WITHOUT ROWID;
+"""

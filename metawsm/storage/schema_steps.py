@@ -22,4 +22,6 @@ STEPS = (
     Migration(2, "ended outbox rows by age", _script(schema.PRUNING)),
     Migration(3, "dead letters end", _script(schema.LETTERS)),
     Migration(4, "large dead letters", _script(schema.LARGE_LETTERS)),
+    Migration(5, "receipts of answers", _script(schema.RECEIPTS)),
+    Migration(6, "runs and jobs", _script(schema.RUNS)),
 )

@@ -1,4 +1,4 @@
-"""Reading over HTTP at several sizes: every documented filter set, queues, detail, search, events, stats."""
+"""Reading over HTTP at several sizes: every documented filter set, queues, detail, search, events, stats, inbox."""
 
 from __future__ import annotations
 
@@ -86,6 +86,8 @@ def _targets(daemon: Daemon) -> Iterator[tuple[str, str]]:
             yield "events", _url("events", one | {"cursor": max(0, cursor)})
     for scope in ({}, {"ticket": sample["ticket"]}, {"run_id": sample["run_id"]}):
         yield "stats", _url("stats", scope)
+    for scope in ({}, {"run_id": sample["run_id"]}):
+        yield "inbox", _url("inbox", {"agent_name": sample["agent_name"]} | scope)
 
 
 def _sample(daemon: Daemon) -> dict[str, str]:

@@ -135,6 +135,24 @@ def _backlog(result: dict[str, Any]) -> Iterator[Row]:
     yield f"{what}: new requests meanwhile", "answered", got, "", result["asked_meanwhile"] > 0
 
 
+def _run_status(result: dict[str, Any]) -> Iterator[Row]:
+    got = f"{result['p50']:.0f} ms, p95 {result['p95']:.0f} ms; the bare interpreter {result['interpreter']:.0f} ms"
+    what = "`status` of a run with 4 agents and 3 repositories, from the shell"
+    yield what, "at most 150 ms", got, "", result["p50"] <= 150
+
+
+def _run_answers(result: dict[str, Any]) -> Iterator[Row]:
+    got = f"p95 {result['p95']:.0f} ms, median {result['p50']:.0f} ms, from sending the answer"
+    what = "a guidance answer until the agent that waits goes on"
+    yield what, "within 100 ms", got, "", result["p95"] <= 100
+
+
+def _run_supervision(result: dict[str, Any]) -> Iterator[Row]:
+    what = f"{result['runs']} runs with 4 agents each looked after, git and tmux included"
+    got = f"{result['percent']:.1f} % over {result['seconds']:.0f} s"
+    yield what, "under 10 % of one core", got, "", result["percent"] < 10
+
+
 ROWS: dict[str, Any] = {
     "ask-1": _one,
     "ask-8": lambda result: _many(result, 0.33, ""),
@@ -149,6 +167,9 @@ ROWS: dict[str, Any] = {
     "reads-1000000": _read,
     "start": _start,
     "backlog": _backlog,
+    "run-status": _run_status,
+    "run-answers": _run_answers,
+    "run-supervision": _run_supervision,
 }
 
 

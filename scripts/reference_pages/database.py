@@ -10,6 +10,7 @@ from metawsm.storage.migrations import migrate
 from metawsm.storage.rebuild import prepare
 from metawsm.storage.schema_steps import STEPS
 from scripts.reference_pages.markdown import table
+from scripts.reference_pages.run_tables import RUN_INTERNAL, RUN_TABLES
 from scripts.reference_pages.tables import COMMON, INTERNAL, TABLES
 
 HEAD = """\
@@ -34,6 +35,8 @@ sqlite3 $DB "select sequence,event_type,thread_id,occurred_at from forum_events 
 sqlite3 $DB "select projection_name,count(*) from forum_projection_events group by projection_name;"
 sqlite3 $DB "select thread_id,waiting_since,title from forum_thread_views where waiting_since is not null order by 2;"
 sqlite3 $DB "select id,reason,topic,error from dead_letters where status = 'open';"
+sqlite3 $DB "select run_id,state,reason from runs order by created_sequence desc limit 20;"
+sqlite3 $DB "select id,kind,status,attempt,error from jobs where status in ('pending','running','held');"
 ```
 
 ## Tables
@@ -43,13 +46,13 @@ _COLUMNS = 'SELECT name, type, "notnull" OR pk FROM pragma_table_info(?)'
 
 def database() -> str:
     """The page as Markdown. Raises KeyError for a table or column whose meaning stands nowhere."""
-    parts = [HEAD]
-    inside = {}
+    parts, inside = [HEAD], {}
+    known, inner = TABLES | RUN_TABLES, INTERNAL | RUN_INTERNAL
     for name, columns in _tables():
-        if name in INTERNAL:
-            inside[name] = INTERNAL[name]
+        if name in inner:
+            inside[name] = inner[name]
             continue
-        about, meanings = TABLES[name]
+        about, meanings = known[name]
         rows = ((f"`{column}`{mark}", kind, meanings.get(column) or COMMON[column]) for column, kind, mark in columns)
         parts += [f"### {name}\n", f"{about}.\n", table(("column", "type", "meaning"), rows), ""]
     parts += ["## Inner tables\n", "Their form may change at any time.\n"]

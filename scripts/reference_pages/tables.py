@@ -68,12 +68,12 @@ TABLES: dict[str, tuple[str, dict[str, str]]] = {
     "forum_events": ("The log: every event, never changed", {
         "sequence": "place in the global order; gaps are possible after a restore", "event_id": "its identity",
         "event_type": "such as `forum.thread.opened`", "event_version": "version of the payload's form",
-        "actor_known_by": "token, loopback, open, redis, system", "correlation_id": "the conversation",
+        "actor_known_by": "token, agent_token, loopback, open, redis, system", "correlation_id": "the conversation",
         "causation_id": "the command that led to it", "payload_json": "the payload",
         "thread_id": "the thread, if it is about one", "run_id": "the run", "agent_name": "the agent",
     }),
     "forum_outbox": ("Every accepted command and every event on its way; done rows are kept for some days", {
-        "id": "place in the order of acceptance", "kind": "command or event", "message_key": "the thread's id",
+        "id": "place in the order of acceptance", "kind": "command or event", "message_key": "id of its thread or run",
         "payload_json": "the message as it is sent", "sequence": "of an event: its sequence",
         "status": "`pending`; `sent` = in Redis; `done` = handled (an event: in Redis); `failed` = dead letter",
         "outcome": "of a done command: applied or rejected", "outcome_json": "the answer, or the error",
@@ -91,9 +91,14 @@ TABLES: dict[str, tuple[str, dict[str, str]]] = {
         "metadata_json": "its metadata", "payload": "its payload, as it came", "first_failed_at": "first failure",
         "last_failed_at": "last failure",
         "command_id": "the command that it is about, or that a replay made of it",
-        "thread_id": "the thread of a command that failed", "ended_at": "when it was replayed or discarded",
+        "thread_id": "the thread or run of a command that failed", "ended_at": "when it was replayed or discarded",
         "ended_by_type": "actor type of who ended it", "ended_by_name": "their name",
         "cut": "1: its payload was too much to keep whole",
+    }),
+    "forum_post_receipts": ("Which answers came before which agent, and which of them it has read", {
+        "post_id": "the answer", "reader_type": "agent", "reader_name": "the agent",
+        "delivered_how": "line, paste, wait, inbox", "delivered_at": "when it came before the agent",
+        "read_at": "when the agent had read it",
     }),
     "forum_thread_reads": ("Up to where each viewer has seen each thread", {
         "last_seen_event_sequence": "the newest event seen; 0 = marked unseen",
@@ -108,7 +113,13 @@ TABLES: dict[str, tuple[str, dict[str, str]]] = {
         "run_id": "empty: no run", "answers_count": "answers so far", "last_answer_post_id": "the newest answer",
         "last_answer_sequence": "its event", "last_answer_at": "its time",
         "last_answer_by_type": "actor type of its author",
-        "last_answer_by_name": "name of its author",
+        "last_answer_by_name": "name of its author", "unread_count": "answers that the agent has not read",
+        "delivered_sequence": "the event that says that the newest answer was delivered", "delivered_at": "its time",
+        "read_sequence": "the event that says that the newest answer was read", "read_at": "its time",
+    }),
+    "forum_unread_answers": (f"{_READ_MODEL}: answers that the agent of their thread has not read", {
+        "sequence": "the answer's event", "post_id": "the answer", "run_id": "empty: no run",
+        "request": "the guidance request (post id) that it settles", "delivered_at": "when it came before the agent",
     }),
 }  # fmt: skip
 INTERNAL: dict[str, str] = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 import tomllib
@@ -54,3 +55,19 @@ def test_the_domain_never_looks_at_the_clock() -> None:
         if isinstance(node, ast.Attribute) and node.attr in {"now", "utcnow", "today"}
     ]
     assert calls == []
+
+
+def test_programs_are_started_in_one_place() -> None:
+    """Whoever needs a program asks `effects`; only the bundled server, which outlives us, is started elsewhere."""
+    starts = re.compile(r"\bsubprocess\b|\bposix_spawn|\bos\.(system|popen|exec\w+|fork\w*|spawn\w+)\(")
+    starters = {sources.name(path) for path in sources.modules("metawsm") if starts.search(_code(path))}
+    assert starters == {"metawsm/effects/program.py", "metawsm/streams/bundled.py"}
+
+
+def _code(path: Path) -> str:
+    """The module as the parser sees it, without its comments and documentation."""
+    module = sources.tree(path)
+    for node in ast.walk(module):
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+            node.value = ast.Constant(None)
+    return ast.unparse(module)

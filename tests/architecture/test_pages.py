@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
 
+from metawsm.domain.run_states import AGENTS, RUNS, STEPS
 from metawsm.domain.signals import CONTROL_TYPES, NEEDED
 from metawsm.domain.states import TRANSITIONS
 from tests.support import sources
@@ -70,9 +72,20 @@ def test_the_guide_tells_the_states_and_signals_as_they_are() -> None:
     assert needs == {kind: NEEDED[kind] for kind in CONTROL_TYPES}
 
 
+@pytest.mark.parametrize(
+    ("heading", "table"),
+    [("### States of a run", RUNS), ("### States of a step", STEPS), ("### States of an agent", AGENTS)],
+)
+def test_the_guide_tells_the_moves_of_runs_as_they_are(heading: str, table: Mapping[str, frozenset[str]]) -> None:
+    """Each state of the guide's tables leads where the domain lets it lead."""
+    guide = (sources.ROOT / "docs" / "system-guide.md").read_text(encoding="utf-8")
+    told = {first.split("`")[0]: set(targets) for first, targets in _rows(guide, heading)}
+    assert told == {state: set(targets) for state, targets in table.items()}
+
+
 def _rows(page: str, heading: str) -> list[tuple[str, list[str]]]:
     """The first table under a heading: the word of each row's first cell, and the words of its second."""
-    section = page.split(f"{heading}\n")[1].split("\n## ", maxsplit=1)[0]
+    section = re.split(r"\n##+ ", page.split(f"{heading}\n")[1], maxsplit=1)[0]
     rows = [line.split("|")[1:3] for line in section.splitlines() if line.startswith("| `")]
     return [(first.strip(" `"), re.findall(r"`(\w+)`", second)) for first, second in rows]
 

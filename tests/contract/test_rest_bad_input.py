@@ -20,6 +20,7 @@ GOOD: dict[str, dict[str, Any]] = {
     "/forum/threads/{id}/priority": {"priority": "high", "actor_type": "human"},
     "/forum/threads/{id}/close": {"actor_type": "human"},
     "/forum/threads/{id}/seen": {"viewer_type": "human", "viewer_id": "kb", "actor_type": "human"},
+    "/forum/threads/{id}/read": {"actor_type": "agent"},
     "/forum/control/signal": {"run_id": "run-1", "ticket": "T-1", "agent_name": "bob", "actor_type": "agent",
                               "payload": {"control_type": "completion"}},
 }  # fmt: skip

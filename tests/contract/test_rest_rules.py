@@ -150,6 +150,7 @@ EXPECTING = CLOSED_ACTIONS | {
     "state": {"to_state": "triaged"},
     "close": {},
     "seen": {"viewer_type": "human", "viewer_id": "kb"},
+    "read": {"actor_type": "agent", "actor_name": "bob"},
 }
 
 

@@ -36,6 +36,7 @@ REQUIRED: dict[str, dict[str, Any]] = {
     "set_priority": {"priority": "high"},
     "close_thread": {},
     "mark_seen": {"viewer_type": "human", "viewer_id": "kb"},
+    "read_answers": {"actor_type": "agent", "actor_name": "bob"},
     "signal": {"run_id": "run-1", "ticket": "MET-1", "agent_name": "bob"},
 }
 

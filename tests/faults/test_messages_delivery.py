@@ -104,6 +104,8 @@ STEPS: list[tuple[str, dict[str, Any]]] = [
     ("state", {"to_state": "new", "actor_type": "operator"}),  # rejected
     ("answer", {"body": "use v2", "actor_type": "human", "actor_name": "kb"}),
     ("seen", {"viewer_type": "human", "viewer_id": "kb", "actor_type": "human"}),
+    ("read", {"actor_type": "agent", "actor_name": "bob"}),
+    ("read", {"actor_type": "agent", "expected_sequence": 1}),  # rejected
     ("posts", {"body": "it did not help", "actor_type": "agent"}),
     ("posts", {"body": "stale", "actor_type": "agent", "expected_sequence": 1}),  # rejected
     ("close", {"reason": "moot", "actor_type": "human"}),
@@ -134,7 +136,10 @@ def tell(daemon: Daemon) -> None:
     assert settle(daemon, "/forum/control/signal", signal) in (200, 201)
 
 
-STATE = ("forum_threads", "forum_posts", "forum_state_transitions", "forum_assignments", "forum_thread_reads")
+STATE = (
+    "forum_threads", "forum_posts", "forum_state_transitions", "forum_assignments", "forum_thread_reads",
+    "forum_post_receipts",
+)  # fmt: skip
 
 
 def told(daemon: Daemon) -> list[str]:

@@ -106,6 +106,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "set_priority": {"priority": "low"},
     "close_thread": {"reason": "r"},
     "mark_seen": {"viewer_type": "human", "viewer_id": "kb", "last_seen_event_sequence": 0},
+    "read_answers": {"up_to_sequence": 1, "from_sequence": 0},
     "signal": {"run_id": "run-1", "ticket": "MET-1", "agent_name": "bob",
                "payload": {"control_type": "guidance_request", "question": "?"}},
 }  # fmt: skip

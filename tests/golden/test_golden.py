@@ -74,7 +74,7 @@ def test_commands_are_read_and_written_the_same(path: Path) -> None:
     members, body = read_command(text_of(path))
     envelope = envelope_from(members)
     assert (envelope.event_type, envelope.event_version) == named(path)
-    message = read_message(SPECS[named(path)], body, envelope.thread_id)[0]
+    message = read_message(SPECS[named(path)], body, getattr(envelope, SPECS[named(path)].subject))[0]
     assert type(message) is SPECS[named(path)].message
     assert command_json(envelope, body) == text_of(path)
 

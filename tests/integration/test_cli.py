@@ -10,7 +10,6 @@ import signal
 import socket
 import struct
 import subprocess
-import sys
 import termios
 from collections.abc import Callable
 from pathlib import Path
@@ -20,7 +19,7 @@ import pytest
 
 from tests.integration.test_client_feed import HELLO, says, stays, text, upgraded
 from tests.support.scripted_server import ScriptedServer, answer, header, scripted
-from tests.support.shell import COMMAND, ROOT, environment, json_body, shell, start
+from tests.support.shell import COMMAND, environment, json_body, shell, start
 
 Play = Callable[[ScriptedServer, socket.socket], None]
 VIEW = {"thread_id": "fthr-1", "state": "new", "priority": "normal", "posts_count": 1, "title": "Which\x1b[31m one?"}
@@ -121,6 +120,8 @@ def test_a_token_that_was_found_stays_on_this_machine(tmp_path: Path) -> None:
         (["close", "--thread-id", "f", "--reason", "r"], "threads/f/close", {"reason": "r", "actor_type": "operator"}),
         (["seen", "--thread-id", "f", "--viewer-id", "kb", "--sequence", "3"], "threads/f/seen",
          {"viewer_type": "operator", "viewer_id": "kb", "last_seen_event_sequence": 3, "actor_type": "operator"}),
+        (["read", "--thread-id", "f", "--actor-name", "bob", "--sequence", "3"], "threads/f/read",
+         {"actor_type": "agent", "actor_name": "bob", "up_to_sequence": 3}),
         (["signal", "--run-id", "r", "--ticket", "T", "--agent-name", "a", "--type", "guidance_request",
           "--question", "q"],
          "control/signal",
@@ -380,17 +381,3 @@ def test_version_names_the_parts() -> None:
     """Program, Python and SQLite are named, for people and for programs."""
     assert "sqlite" in shell(["version"]).stdout
     assert json.loads(shell(["version", "--json"]).stdout)["version"]["python"].startswith("3.")
-
-
-@pytest.mark.parametrize("arguments", [["forum", "list"], ["forum", "watch", "--once"], ASK, ["version"]])
-def test_client_verbs_load_nothing_of_the_server(arguments: list[str]) -> None:
-    """No verb but serve brings in the server's libraries; the reading ones not even attrs."""
-    heavy = ["gevent", "redis", "apsw", "bottle", "cattrs", "msgpack", "ssl", "http.client", "urllib.request"]
-    heavy += ["attr"] if arguments[1:2] in (["list"], ["watch"]) else []
-    code = f"import sys; from metawsm.cli.main import run; run({arguments!r})"
-    code += f"; print([name for name in {heavy} if name in sys.modules])"
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT,
-        env=environment(METAWSM_SERVER="http://127.0.0.1:1"),
-    )  # fmt: skip
-    assert done.stdout.splitlines()[-1] == "[]"

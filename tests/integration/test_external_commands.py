@@ -25,13 +25,14 @@ def test_every_command_from_outside(daemon: Daemon, redis_client: Any) -> None:
     """Each command that an agent may send works without any word to the REST interface."""
     publish(redis_client, "open_thread", OPEN, "ext-open", thread_id="fthr-ext", actor_name="bob")
     assert outcome(daemon, "ext-open")["status"] == "applied"
-    about: dict[str, Any] = {"thread_id": "fthr-ext"}
+    about: dict[str, Any] = {"thread_id": "fthr-ext", "actor_name": "bob"}
     sent: dict[str, dict[str, Any]] = {
         "add_post": {"body": "more"},
         "assign_thread": {"assignee_type": "human", "assignee_name": "kb"},
         "set_priority": {"priority": "high"},
         "change_state": {"to_state": "waiting_human"},
         "mark_seen": {"viewer_type": "agent", "viewer_id": "bob"},
+        "read_answers": {"up_to_sequence": 1},
         "close_thread": {"reason": "done"},
     }
     for name, payload in sent.items():

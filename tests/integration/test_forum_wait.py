@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Mapping
 
 import pytest
 
@@ -25,10 +26,10 @@ def act(daemon: Daemon, thread: str, verb: str, **body: str) -> None:
     assert daemon.request("POST", f"/forum/threads/{thread}/{verb}", body).status in (200, 201)
 
 
-def waiting(daemon: Daemon, thread: str, *more: str) -> subprocess.Popen[bytes]:
+def waiting(daemon: Daemon, *more: str, env: Mapping[str, str] | None = None) -> subprocess.Popen[bytes]:
     """A command that waits, once it follows the stream."""
     before = followers(daemon)
-    process = start(["forum", "wait", thread, *more], METAWSM_SERVER=daemon.url)
+    process = start(["forum", "wait", *more], **{"METAWSM_SERVER": daemon.url, **(env or {})})
     eventually(lambda: followers(daemon) > before, timeout=20)
     return process
 

@@ -12,9 +12,11 @@ import pytest
 
 from metawsm.domain import actions
 from metawsm.domain.errors import Malformed
+from metawsm.projections.agent_inbox import inbox
 from metawsm.projections.thread_views import QUEUES
 from metawsm.storage.event_pages import events_page, thread_detail
 from metawsm.storage.log_reads import debug_rows
+from metawsm.storage.receipts import _UNREAD
 from tests.integration.test_read_models import found, ids, listed, queued
 from tests.support.read_side import MINUTES, Forum
 
@@ -116,3 +118,23 @@ def test_debugging_shows_the_beginning_of_large_payloads(forum: Forum) -> None:
     large, small = debug_rows(forum.db, {}, 50)["events"]
     assert len(large["payload_json"]) == 301
     assert json.loads(small["payload_json"])["body"] == "short"
+
+
+def test_a_page_of_the_inbox_is_bounded_by_its_texts(forum: Forum) -> None:
+    """Large answers end a page short, with a cursor to go on from: 70 of the largest are more than a page."""
+    threads = [forum.open(run_id="run-1", agent_name="bob", title=f"Question {n}") for n in range(70)]
+    for thread in threads:
+        forum.do(thread, actions.answer, "x" * 65_536)
+    forum.apply_all()
+    first = inbox(forum.db, "bob", None, 500, None)
+    second = inbox(forum.db, "bob", "run-1", 500, None)
+    assert len(first["answers"]) == len(second["answers"]) == 64
+    rest = inbox(forum.db, "bob", None, 500, first["next_cursor"])
+    assert [answer["thread_id"] for answer in (*first["answers"], *rest["answers"])] == threads
+    assert (rest["unread_count"], "next_cursor" in rest) == (70, False)
+
+
+def test_unread_answers_are_found_among_the_answers_alone(forum: Forum) -> None:
+    """However long a thread is, a command of its agent passes over no plain posts."""
+    plan = [str(row[3]) for row in forum.db.execute(f"EXPLAIN QUERY PLAN {_UNREAD}", ("t", 0, 9, "bob", 9))]
+    assert any("USING INDEX forum_posts_answers" in step for step in plan), plan

@@ -26,7 +26,7 @@ def test_a_full_queue_is_told_and_not_waited_for(tmp_path: Path) -> None:
     commands = CommandPath(writer, NOBODY, NOBODY, NOBODY, NOBODY, NOBODY, undone_limit=1)
     # The database has no table of letters: an error that is none of ours, as a bug makes it.
     replayer = Replayer(NOBODY, NOBODY, DeadLetterTable(), NOBODY)
-    replaying = Replaying(writer, replayer, commands, lambda error: None, NOBODY)
+    replaying = Replaying(writer, replayer, commands, lambda error: None, NOBODY, NOBODY)
 
     def fill(_: object) -> None:
         for _number in range(2):

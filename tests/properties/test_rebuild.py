@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 
 from metawsm.bus.projecting import ProjectionFailed
 from metawsm.bus.reading import Filters
+from metawsm.projections.agent_inbox import inbox
 from metawsm.projections.thread_views import QUEUES, list_threads, queue
 from metawsm.storage.rebuild import Rebuild
-from tests.support.forum_stories import FILTERS, STORIES, Step, all_threads, expected, tell
+from tests.support.forum_stories import AGENTS, FILTERS, RUNS, STORIES, Step, all_threads, expected, tell
 from tests.support.read_side import KB, MINUTES, Forum
 
 MANY = settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -92,6 +93,30 @@ def test_pages_give_every_thread_once_in_order(steps: list[Step], filters: Filte
     with told(steps) as forum:
         found = [thread["thread_id"] for page in pages(forum, kind, filters, limit) for thread in page]
         assert found == expected(forum, kind, filters)
+
+
+@MANY
+@given(STORIES, st.sampled_from(AGENTS), st.sampled_from((None, *RUNS)), st.integers(1, 5))
+def test_the_inbox_equals_the_plain_answer(steps: list[Step], agent: str, run: str | None, limit: int) -> None:
+    """In pages of any size each answer that the agent has not read, once and in order; the counters agree."""
+    with told(steps) as forum:
+        found, cursor = [], None
+        while True:
+            page = inbox(forum.db, agent, run, limit, cursor)
+            found += [answer["post_id"] for answer in page["answers"]]
+            cursor = page.get("next_cursor")
+            if cursor is None:
+                break
+        asked = [t.thread_id for t in all_threads(forum) if t.agent_name == agent and run in (None, t.run_id)]
+        unread = {thread: forum.unread(thread, agent) for thread in asked}
+        places = dict(forum.db.execute("SELECT post_id, sequence FROM forum_posts"))
+        assert found == sorted((post for posts in unread.values() for post in posts), key=lambda post: places[post])
+        assert page["unread_count"] == len(found)
+        counted = forum.db.execute(
+            "SELECT thread_id, unread_count FROM forum_agent_inbox WHERE agent_name = ?", (agent,)
+        )
+        counts = dict(counted)
+        assert {thread: counts[thread] for thread in asked} == {thread: len(posts) for thread, posts in unread.items()}
 
 
 @MANY

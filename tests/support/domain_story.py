@@ -13,7 +13,6 @@ from metawsm.domain.view import timestamp
 
 START = datetime(2026, 11, 1, 8, 0, tzinfo=UTC)
 AGENT, HUMAN, OPERATOR = Actor("agent", "bob"), Actor("human", "kb"), Actor("operator", "op")
-SYSTEM = Actor("system")
 
 
 def minute(number: int) -> str:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from metawsm.bus.reading import Filters, Viewer
 from metawsm.domain import actions
 from metawsm.domain.errors import Rejected
-from metawsm.domain.events import PostAdded, StateChanged
+from metawsm.domain.events import DELIVERIES, PostAdded, PostDelivered, StateChanged
 from metawsm.domain.states import PRIORITIES, STATES
 from metawsm.domain.thread import Thread
 from metawsm.domain.view import timestamp
@@ -24,9 +24,17 @@ ACTORS = ("agent", "human", "operator")
 Step = tuple[Any, ...]
 
 _WEIGHTS = {
-    "open": 14, "post": 10, "answer": 6, "assign": 8, "state": 8, "priority": 5, "system": 5, "control": 6, "later": 3,
-    "see": 30, "apply": 5,
+    "open": 14, "post": 10, "answer": 10, "assign": 8, "state": 8, "priority": 5, "system": 5, "control": 6, "later": 3,
+    "see": 30, "apply": 5, "read": 12, "deliver": 6,
 }  # fmt: skip
+_PICKS: dict[str, tuple[Any, ...]] = {
+    "post": ACTORS,
+    "state": STATES,
+    "priority": PRIORITIES,
+    "system": (True, False),
+    "control": ("guidance_request", "guidance_answer", "completion"),
+    "see": (None, None, None, None, None, 0, 3),
+}
 
 
 def story(seed: int, length: int) -> list[Step]:
@@ -39,23 +47,15 @@ def _step(chance: random.Random) -> Step:
     name = chance.choices(list(_WEIGHTS), list(_WEIGHTS.values()))[0]
     which = chance.randrange(60)
     pick = chance.choice
+    if name in _PICKS:
+        return name, which, pick(_PICKS[name])
     match name:
         case "open":
             return name, pick(TICKETS), pick((None, *RUNS)), pick((None, *AGENTS)), pick(PRIORITIES)
-        case "post":
-            return name, which, pick(ACTORS)
         case "assign":
             return name, which, pick(("human", "operator")), pick(("", *PEOPLE))
-        case "state":
-            return name, which, pick(STATES)
-        case "priority":
-            return name, which, pick(PRIORITIES)
-        case "system":
-            return name, which, pick((True, False))
-        case "control":
-            return name, which, pick(("guidance_request", "guidance_answer", "completion"))
-        case "see":
-            return name, which, pick((None, None, None, None, None, 0, 3))
+        case "read" | "deliver":
+            return name, which, pick((*AGENTS, None, None)), pick(DELIVERIES)
         case "later" | "apply":
             return name, 1 + which // 2
     return name, which
@@ -113,6 +113,17 @@ def _deed(forum: Forum, name: str, thread: str, *args: Any) -> None:
             forum.record(thread, [fact], "system")
         case "control":
             _control(forum, args[0])
+        case "read" | "deliver":
+            _receipt(forum, name, thread, *args)
+
+
+def _receipt(forum: Forum, name: str, thread: str, agent: str | None, how: str) -> None:
+    """An agent (None: the one that asked) reads its oldest unread answer, or its newest one comes before it."""
+    reader = agent or forum.thread(thread).agent_name or "ann"
+    if name == "read":
+        forum.read(thread, reader, most=1)
+    elif unread := forum.unread(thread, reader):
+        forum.record(thread, [PostDelivered(unread[-1], "agent", reader, how)], "system")
 
 
 def _control(forum: Forum, kind: str) -> None:

@@ -15,7 +15,7 @@ from metawsm.bus.projecting import Applied
 from metawsm.bus.reading import Viewer
 from metawsm.bus.work import Tools, Work
 from metawsm.domain import actions
-from metawsm.domain.envelope import Envelope
+from metawsm.domain.envelope import SYSTEM, Envelope
 from metawsm.domain.events import Fact, ThreadOpened
 from metawsm.domain.ids import prefixed
 from metawsm.domain.thread import Thread
@@ -25,9 +25,11 @@ from metawsm.projections import ALL
 from metawsm.storage.connection import open_writer
 from metawsm.storage.event_log import EventLog
 from metawsm.storage.forum_store import ForumStore
+from metawsm.storage.migrations import migrate
 from metawsm.storage.reads import save_seen
 from metawsm.storage.rebuild import make_projector, prepare
-from metawsm.storage.schema import FIRST
+from metawsm.storage.schema_steps import STEPS
+from tests.support.run_settings import SETTINGS
 
 MINUTES = 30
 START = datetime(2026, 11, 1, 8, 0, tzinfo=UTC)
@@ -37,10 +39,10 @@ KB = Viewer("human", "kb")
 class Forum:
     """A real database with the state tables and the read models; each command is one second later than the last."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, schema: int = len(STEPS)) -> None:
         self.db = open_writer(path)
         self.db.execute("PRAGMA synchronous = OFF")
-        self.db.execute(FIRST)
+        migrate(self.db, STEPS[:schema])
         self.moment = START
         self._projector = make_projector()
         self._store = ForumStore(EventLog(Topics()), save_seen)
@@ -92,6 +94,18 @@ class Forum:
         thread = self.thread(thread_id)
         self._record(thread, facts, actor, None, {"ticket": thread.ticket, "thread_id": thread_id})
 
+    def unread(self, thread_id: str, agent: str) -> list[str]:
+        """Post ids of the thread's answers that the agent has not read."""
+        return self._store.unread_answers(self.db, thread_id, agent, 0, self.thread(thread_id).last_event_sequence, 999)
+
+    def read(self, thread_id: str, agent: str, most: int = 999) -> list[str]:
+        """The agent reads its oldest unread answers on a thread; give their posts."""
+        posts = self.unread(thread_id, agent)[:most]
+        thread = self.thread(thread_id)
+        work = self._work("agent", agent, {"ticket": thread.ticket, "thread_id": thread_id})
+        self.write(lambda: work.record(thread, actions.read(posts, agent), by=SYSTEM))
+        return posts
+
     def see(self, thread_id: str, sequence: int | None = None, viewer: Viewer = KB) -> None:
         """The viewer has seen the thread, up to `sequence` (None: all of it)."""
         thread = self.thread(thread_id)
@@ -120,7 +134,7 @@ class Forum:
 
     def _work(self, actor: str, name: str | None, about: dict[str, Any]) -> Work:
         self.later(seconds=1)
-        tools = Tools(lambda: self.now, new_id, MINUTES)
+        tools = Tools(lambda: self.now, new_id, MINUTES, SETTINGS)
         command_id = new_id("fcmd")
         command = Envelope(command_id, "forum.commands.test", 1, self.now, actor_type=actor, actor_name=name,
                            correlation_id=command_id, **about)  # fmt: skip

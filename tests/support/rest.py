@@ -15,7 +15,8 @@ from tests.support.json_schema import faults, resolve
 
 STATE_TABLES = (
     "forum_threads", "forum_posts", "forum_state_transitions", "forum_assignments", "forum_control_threads",
-    "forum_events", "forum_thread_reads", "forum_thread_views", "forum_agent_inbox",
+    "forum_events", "forum_thread_reads", "forum_post_receipts", "forum_thread_views", "forum_agent_inbox",
+    "forum_unread_answers",
 )  # fmt: skip
 ACCEPTING_TABLES = ("forum_outbox", "idempotency_keys")
 

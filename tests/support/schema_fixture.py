@@ -112,6 +112,8 @@ def _write(daemon: Daemon) -> None:
         ("seen", {"viewer_type": "human", "viewer_id": "kb"}),
     ):  # fmt: skip
         assert daemon.request("POST", f"/forum/threads/{thread}/{action}", body | person).status == 200, action
+    reader = {"actor_type": "agent", "actor_name": "ann"}
+    assert daemon.request("POST", f"/forum/threads/{thread}/read", reader).status == 200
     signal = {"run_id": "run-1", "ticket": "M-1", "agent_name": "ann", "actor_type": "agent"}
     for payload in ({"control_type": "guidance_request", "question": "port?"}, {"control_type": "completion"}):
         assert daemon.request("POST", "/forum/control/signal", signal | {"payload": payload}).status == 200

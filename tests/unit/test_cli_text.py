@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 from metawsm.cli.exit_codes import BY_CODE, ExitCode, exit_code
 from metawsm.cli.output import Column, age, fit, key
 from metawsm.cli.serve import Address, Duration
-from metawsm.cli.text import clean, cut, one_line, pad, width
+from metawsm.cli.text import cut, fold, one_line, pad, width
 from metawsm.client.errors import ApiError
 from metawsm.domain import errors
 from metawsm.domain.errors import MetawsmError
+from metawsm.domain.plain_text import clean
 
 
 @pytest.mark.parametrize(
@@ -80,9 +81,25 @@ def test_ages_are_short(seconds: int, shown: str) -> None:
     assert age("nonsense", now) == ""
 
 
+@given(st.text(alphabet="ab 漢\n", max_size=60), st.integers(0, 20))
+def test_folding_loses_nothing_and_fits(text: str, columns: int) -> None:
+    """Lines are no wider than asked, where a single sign fits at all; every word comes out, in its order."""
+    lines = fold(text, columns)
+    assert "".join(lines).replace(" ", "") == "".join(text.split())
+    assert all(width(line) <= max(columns, 2) for line in lines)
+
+
+def test_folding_breaks_at_blanks() -> None:
+    """A word that fits a line of its own is not broken; without a limit there is one line."""
+    assert fold("one two  three\nfour", 9) == ["one two", "three", "four"]
+    assert fold("abcdefghij kl", 6) == ["abcdef", "ghij", "kl"]
+    assert fold("one two  three\nfour", None) == ["one two three four"]
+
+
 def test_every_code_of_the_error_tree_has_an_exit_code() -> None:
     """A new error class has to be placed in the table, or to be a plain failure on purpose."""
     plain = {"internal", "undecodable", "unavailable", "overloaded", "outcome_unknown", "refused"}
+    plain |= {"outside", "program_missing", "program_failed", "program_timed_out"}
     classes = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, MetawsmError)]
     assert {kind.code for kind in classes} - plain <= set(BY_CODE)
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
+from metawsm.cli.event_line import line
 from metawsm.cli.thread_page import page
 
 AT = "2026-11-01T08:00:00.000000Z"
@@ -51,11 +54,37 @@ def test_signals_say_what_they_are_and_what_they_answer() -> None:
     assert "\n#8 agent 2026-11-01T08:00:00Z guidance_answer to #6" in lines
 
 
+def test_answers_say_who_got_and_who_read_them() -> None:
+    """Under an answer stands each agent with the newest that is known of it; the events behind it need no line."""
+    receipts = [
+        {"reader_type": "agent", "reader_name": "bob", "delivered_how": "line", "delivered_at": AT},
+        {"reader_type": "agent", "reader_name": "ann", "delivered_at": AT, "read_at": "2026-11-01T09:00:00.000000Z"},
+    ]
+    events = [event(5, "forum.post.delivered", post_id="fevt-4.post", reader_name="bob", how="line"),
+              event(6, "forum.post.read", post_id="fevt-4.post", reader_name="ann")]  # fmt: skip
+    told = "\n".join(page({"posts": [post(4, "v2", kind="answer", receipts=receipts)], "events": events}))
+    assert told.split("\n")[2:] == [
+        "    v2", "    -> delivered to bob 2026-11-01T08:00:00Z", "    -> read by ann 2026-11-01T09:00:00Z",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("payload", "words"), [({"how": "paste"}, "delivered to bob (paste)"), ({}, "read by bob")]
+)  # fmt: skip
+def test_watching_tells_receipts_in_words(payload: dict[str, str], words: str) -> None:
+    """A line of the feed says to whom an answer came, and how, or who has read it."""
+    told = event(7, "forum.post.read", post_id="fevt-4.post", reader_type="agent", reader_name="bob", **payload)
+    assert line(told).endswith(words)
+
+
 def test_nothing_dangerous_reaches_the_terminal() -> None:
     """Reasons, options and contexts are agents' texts: no control sequence survives, no line pretends to be ours."""
     evil = "\x1b[31mred\x07\n#9 human kb"
     signal = {"control_type": "guidance_request", "context": evil}
+    receipts = [{"reader_name": evil, "read_at": evil}]
     events = [event(1, "forum.thread.opened", options=[evil]), event(2, "forum.thread.closed", reason=evil)]
-    told = "\n".join(page({"posts": [post(1, evil, kind="signal", signal=signal)], "events": events}))
+    told = "\n".join(
+        page({"posts": [post(1, evil, kind="signal", signal=signal, receipts=receipts)], "events": events})
+    )
     assert "\x1b" not in told and "\x07" not in told
     assert not any(line.startswith("#9") for line in told.split("\n"))

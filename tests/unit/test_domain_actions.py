@@ -4,11 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import attrs
 import pytest
 
 from metawsm.domain import actions
+from metawsm.domain.envelope import SYSTEM, Actor
 from metawsm.domain.errors import IllegalTransition, InvalidFields, NotAllowed, ThreadClosed
-from metawsm.domain.events import Assigned, ControlSignal, Fact, PostAdded, PriorityChanged, StateChanged
+from metawsm.domain.events import (
+    Assigned,
+    ControlSignal,
+    Fact,
+    PostAdded,
+    PostDelivered,
+    PostRead,
+    PriorityChanged,
+    StateChanged,
+)
 from metawsm.domain.events import ThreadClosed as ThreadClosedFact
 from metawsm.domain.thread import Thread
 from tests.support.domain_story import AGENT, HUMAN, OPERATOR, Story
@@ -108,6 +119,30 @@ def test_requests_are_answered_oldest_first() -> None:
     assert story.thread.state == "waiting_human"
     story.tell(HUMAN, actions.signal(story.thread, HUMAN, signal("guidance_answer", answer="to two")))
     assert (story.thread.open_requests, story.thread.state, story.thread.waiting_since) == ((), "answered", None)
+
+
+def test_a_receipt_moves_the_place_alone() -> None:
+    """Whoever has read or got an answer: the thread stands where it stood, with a later event of the system."""
+    story = Story()
+    before = story.tell(HUMAN, actions.answer(story.thread, HUMAN, "v2"))
+    facts = [*actions.read(["fevt-2.post"], "bob"), PostDelivered("fevt-2.post", "agent", "bob", "line")]
+    assert facts[0] == PostRead("fevt-2.post", "agent", "bob")
+    for fact in facts:
+        after = story.tell(SYSTEM, [fact])
+        place = after.last_event_sequence, after.updated_at
+        assert after == attrs.evolve(before, last_event_sequence=place[0], updated_at=place[1])
+    assert story.thread.last_event_sequence == before.last_event_sequence + 2
+
+
+@pytest.mark.parametrize(
+    ("actor", "error"), [(HUMAN, NotAllowed), (OPERATOR, NotAllowed), (SYSTEM, NotAllowed),
+                         (Actor("agent"), InvalidFields), (Actor("agent", ""), InvalidFields)],
+)  # fmt: skip
+def test_only_a_named_agent_reads(actor: Actor, error: type[Exception]) -> None:
+    """People and the system read no answers, and somebody must have read them."""
+    assert actions.reader(AGENT) == "bob"
+    with pytest.raises(error):
+        actions.reader(actor)
 
 
 def test_an_answer_may_name_its_request() -> None:

@@ -10,9 +10,10 @@ import pytest
 
 from metawsm.bus.projecting import EVERY, ProjectionFailed, forget_batches, position
 from metawsm.domain import actions
-from metawsm.domain.events import PostAdded, StateChanged
+from metawsm.domain.events import PostAdded, PostDelivered, StateChanged
 from metawsm.projections import thread_stats
 from metawsm.projections.search import snippet, words
+from metawsm.storage.receipts import of_post
 from tests.support.read_side import Forum, rows_of
 
 
@@ -91,6 +92,59 @@ def test_the_inbox_of_an_agent_holds_the_newest_answer(forum: Forum) -> None:
         "forum_agent_inbox",
         "run_id, agent_name, state, answers_count, last_answer_post_id, last_answer_sequence, last_answer_by_name",
     ) == [("run-1", "bob", "answered", 2, *answer, "kb")]
+
+
+def test_the_inbox_of_an_agent_tells_whether_the_newest_answer_was_delivered_and_read(forum: Forum) -> None:
+    """Receipts of the agent itself count, those of others do not; a new answer is neither delivered nor read."""
+    wanted = "answers_count, unread_count, delivered_sequence, delivered_at, read_sequence, read_at"
+
+    def told() -> list[Any]:
+        forum.apply_all()
+        return column(forum, "forum_agent_inbox", wanted)
+
+    thread = forum.open(run_id="run-1", agent_name="bob")
+    forum.do(thread, actions.answer, "v1")
+    forum.do(thread, actions.answer, "v2")
+    first, second = forum.unread(thread, "bob")
+    forum.read(thread, "ann")
+    forum.record(thread, [PostDelivered(second, "agent", "ann", "line")], "system")
+    assert told() == [(2, 2, None, None, None, None)]
+    forum.record(thread, [PostDelivered(second, "agent", "bob", "line")], "system")
+    delivered = (forum.thread(thread).last_event_sequence, forum.now)
+    assert told() == [(2, 2, *delivered, None, None)]
+    assert column(forum, "forum_unread_answers", "post_id, delivered_at") == [(first, None), (second, forum.now)]
+    forum.read(thread, "bob")
+    assert told() == [(2, 0, *delivered, forum.thread(thread).last_event_sequence, forum.now)]
+    assert column(forum, "forum_unread_answers", "post_id") == forum.unread(thread, "bob") == []
+    assert of_post(forum.db, second)[-1] == {
+        "reader_type": "agent", "reader_name": "bob", "delivered_how": "line", "delivered_at": delivered[1],
+        "read_at": forum.now,
+    }  # fmt: skip
+    forum.do(thread, actions.post, "sure?", actor="agent")
+    forum.do(thread, actions.answer, "yes")
+    assert told() == [(3, 1, None, None, None, None)]
+
+
+def test_the_inbox_of_an_older_answer_changes_its_count_alone(forum: Forum) -> None:
+    """To have read the first answer says nothing about the newest one."""
+    thread = forum.open(agent_name="bob")
+    forum.do(thread, actions.answer, "v1")
+    forum.do(thread, actions.answer, "v2")
+    (first,) = forum.read(thread, "bob", most=1)
+    forum.record(thread, [PostDelivered(first, "agent", "bob", "line")], "system")
+    assert {"delivered_at", "read_at"} <= set(of_post(forum.db, first)[0])
+    forum.apply_all()
+    assert column(forum, "forum_agent_inbox", "unread_count, read_at") == [(1, None)]
+
+
+def test_to_read_an_answer_that_the_inbox_never_got_counts_nothing(forum: Forum) -> None:
+    """An answer whose event was left out is no unread one, and does not become less than none."""
+    thread = forum.open(agent_name="bob")
+    forum.do(thread, actions.answer, "v1")
+    forum.apply(skip={("agent_inbox", 2)})
+    forum.read(thread, "bob")
+    forum.apply_all()
+    assert column(forum, "forum_agent_inbox", "unread_count") == [(0,)]
 
 
 def test_every_post_is_indexed_with_its_ticket_and_run(forum: Forum) -> None:

@@ -1,0 +1,33 @@
+"""What bars the closing of a run, each gate with the command that mends it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from metawsm.cli.output import indented, note
+from metawsm.cli.text import one_line
+from metawsm.client.errors import ApiError
+
+GATES_STEP = "check_gates"  # the domain says so, too; its plans bring in attrs, which a reading verb spares
+Gates = Sequence[Mapping[str, Any]]
+
+
+def tell_refusal(error: ApiError) -> None:
+    """The gates that the run itself keeps shut: nothing was begun."""
+    _tell(error.details.get("gates", ()), error.message)
+
+
+def tell_step(step: Mapping[str, Any]) -> None:
+    """The gates that a step of the closing found shut, or what else it failed on."""
+    gates = (step.get("result") or {}).get("gates", ())
+    _tell(gates, f"{step['name']}: {step.get('error', step['state'])}")
+
+
+def _tell(gates: Gates, otherwise: str) -> None:
+    note("metawsm: close blocked")
+    for gate in gates:
+        note(f"  - {one_line(gate.get('text'))}")
+        note(f"    mend: {one_line(gate.get('mend'))}")
+    if not gates:
+        note(indented(otherwise))

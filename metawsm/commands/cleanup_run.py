@@ -1,0 +1,47 @@
+"""CleanupRun: the sessions and workspaces of a run go; its branches and its history stay."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from attrs import frozen
+
+from metawsm.bus import fields
+from metawsm.bus.intake import existing_run
+from metawsm.bus.run_answers import check_manager, run_answer
+from metawsm.bus.specs import RUN, CommandSpec
+from metawsm.bus.work import Work
+from metawsm.domain import run_actions
+
+
+@frozen
+class CleanupRun:
+    """Remove what a run has made."""
+
+    run_id: str = fields.in_path("the run")
+    keep_workspaces: bool = fields.flag("end the sessions only")
+    force: bool = fields.flag("remove workspaces even with uncommitted work in them")
+    dry_run: bool = fields.flag("tell what would be done, and do nothing")
+
+
+def handle(work: Work, message: CleanupRun) -> Mapping[str, Any]:
+    """End the sessions, remove the workspaces."""
+    check_manager(work)
+    run = work.run(message.run_id)
+    return run_answer(
+        work, run, run_actions.cleanup(run, message.keep_workspaces, message.force, work.now), message.dry_run
+    )
+
+
+SPEC = CommandSpec(
+    name="cleanup_run",
+    message=CleanupRun,
+    summary="Remove the sessions and workspaces of a run; branches stay (human or operator)",
+    path="/runs/{run_id}/cleanup",
+    subject=RUN,
+    key=existing_run,
+    handle=handle,
+    answer="run",
+    loads=False,
+)

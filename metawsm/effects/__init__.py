@@ -1,0 +1,1 @@
+"""The outside: git, tmux, ticket documents, other programs. The only place that starts programs."""

@@ -1,0 +1,144 @@
+"""Git as jobs use it: the port `metawsm.bus.outside.Git` over the git program."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from metawsm.bus.outside import Changes, Merged, Start, Worktree
+from metawsm.domain.errors import Obstructed, OutsideError
+from metawsm.effects import git_call, git_merge, git_status, git_worktrees, program
+
+FETCH_SECONDS = 15.0
+MOST_REMEMBERED = 10_000
+
+
+class GitProgram:
+    """The git program. Repositories are looked for at most `depth` (1 or 2) folders below a root."""
+
+    def __init__(self, depth: int = 1, fetch_seconds: float = FETCH_SECONDS) -> None:
+        self._depth = depth
+        self._fetch_seconds = fetch_seconds
+        self._commit_times: dict[str, float] = {}
+
+    def version(self) -> str:
+        """See the port."""
+        return program.check(["git", "version"]).out.split()[2]
+
+    def find(self, names: Sequence[str], roots: Sequence[Path]) -> dict[str, Path]:
+        """See the port."""
+        found = {name: sorted({place for root in roots for place in self._places(name, root)}) for name in names}
+        missing = [name for name, places in found.items() if not places]
+        if missing:
+            looked = ", ".join(f"{root}{'' if root.is_dir() else ' (no such folder)'}" for root in roots)
+            raise Obstructed(f"repositories not found: {', '.join(missing)}. Looked in {looked or 'no folder'}.")
+        for name, places in found.items():
+            if len(places) > 1:
+                raise Obstructed(f'repository "{name}" is there more than once: {", ".join(map(str, places))}.')
+        return {name: places[0] for name, places in found.items()}
+
+    def base(self, repo: Path, branch: str) -> Start:
+        """See the port."""
+        branch = branch.removeprefix("origin/")
+        note = self._fetch(repo, branch)
+        upstream = git_call.commit_at(repo, git_call.upstream(branch))
+        local = git_call.commit_at(repo, git_call.local(branch))
+        if upstream and local:
+            count = int(git_call.tell(repo, "rev-list", "--count", f"{upstream}..{local}"))
+            own = f'{repo}: the local "{branch}" has {count} commit(s) that origin has not; work starts without them'
+            note = "; ".join(part for part in (note, own if count else "") if part)
+        if not upstream and not local:
+            raise Obstructed(f'base branch "{branch}" not found for repo {repo}')
+        return Start(upstream or local, note)
+
+    def branch_exists(self, repo: Path, branch: str) -> bool:
+        """See the port."""
+        return bool(git_call.commit_at(repo, git_call.local(branch)))
+
+    def add_worktree(self, repo: Path, path: Path, branch: str, start: str) -> None:
+        """See the port."""
+        git_worktrees.add(repo, path, branch, start)
+
+    def remove_worktree(self, repo: Path, path: Path, *, force: bool = False) -> None:
+        """See the port."""
+        git_worktrees.remove(repo, path, force=force)
+
+    def drop_branch(self, repo: Path, branch: str, base: str) -> bool:
+        """See the port."""
+        if not self.branch_exists(repo, branch):
+            return True
+        if any(tree.branch == branch for tree in self.worktrees(repo)) or self.ahead(repo, branch, base):
+            return False
+        git_call.tell(repo, "branch", "--delete", "--force", "--quiet", "--", branch)
+        return True
+
+    def worktrees(self, repo: Path) -> tuple[Worktree, ...]:
+        """See the port."""
+        return git_worktrees.listed(repo)
+
+    def current_branch(self, path: Path) -> str:
+        """See the port."""
+        return git_call.ask(path, "symbolic-ref", "--quiet", "--short", "HEAD").out.strip()
+
+    def status(self, path: Path) -> Changes:
+        """See the port."""
+        return git_status.status(path).changes()
+
+    def is_clean(self, path: Path) -> bool:
+        """See the port."""
+        return not git_status.status(path).files
+
+    def last_change(self, path: Path) -> float:
+        """See the port."""
+        return self.look(path)[1]
+
+    def look(self, path: Path) -> tuple[Changes, float]:
+        """See the port."""
+        now = git_status.status(path, untracked="all")
+        return now.changes(), max(now.newest(path), self._commit_time(path, now.head))
+
+    def ahead(self, repo: Path, branch: str, base: str) -> int:
+        """See the port."""
+        tip, start = git_call.needed_commit(repo, branch), git_call.needed_commit(repo, base)
+        return int(git_call.tell(repo, "rev-list", "--count", f"{start}..{tip}"))
+
+    def merge(self, repo: Path, branch: str, base: str, message: str) -> Merged:
+        """See the port."""
+        return git_merge.merge(repo, branch, base, message)
+
+    def commit_all(self, path: Path, message: str, only: Sequence[str] = ()) -> str:
+        """See the port."""
+        within = ("--", *only) if only else ()
+        if not git_call.tell(path, "status", "--porcelain", "-z", *within):
+            return ""
+        git_call.tell(path, "add", "--all", *within)
+        commit = ("commit", "--quiet", "-m", message, *within)
+        git_call.tell(path, *git_call.identity(path), *commit, timeout=git_call.SLOW_SECONDS)  # hooks may run tests
+        return git_call.tell(path, "rev-parse", "HEAD").strip()
+
+    def _places(self, name: str, root: Path) -> Iterator[Path]:
+        """The main checkouts named `name` at or below a root: those whose `.git` is a folder, not a pointer to one."""
+        patterns = [name, f"[!.]*/{name}"][: self._depth]
+        candidates = [root, *(path for pattern in patterns for path in root.glob(pattern))]
+        return (path.resolve() for path in candidates if path.name == name and (path / ".git" / "HEAD").is_file())
+
+    def _fetch(self, repo: Path, branch: str) -> str:
+        """Bring `origin/<branch>` up to date; what went wrong, if anything, as a note."""
+        if git_call.ask(repo, "remote", "get-url", "origin").code:
+            return ""
+        refs = f"+{git_call.local(branch)}:{git_call.upstream(branch)}"
+        try:
+            git_call.tell(repo, "fetch", "--quiet", "--no-tags", "origin", refs, timeout=self._fetch_seconds)
+        except OutsideError as error:
+            return f'{repo}: origin was not asked for "{branch}": {error.message}'
+        return ""
+
+    def _commit_time(self, path: Path, commit: str) -> float:
+        """When a commit was made; asked once for each."""
+        if not commit:
+            return 0.0
+        if commit not in self._commit_times:
+            if len(self._commit_times) >= MOST_REMEMBERED:
+                self._commit_times.clear()
+            self._commit_times[commit] = float(git_call.tell(path, "log", "-1", "--format=%ct", commit))
+        return self._commit_times[commit]

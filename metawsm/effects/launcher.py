@@ -1,0 +1,113 @@
+"""What runs inside an agent's pane: the agent's program, and afterwards a shell for people to look around in.
+
+The script below is constant. Commands, prompts and paths reach it as arguments or files and are never read as shell
+text. Job control gives the agent a process group of its own, so that tmux names it, and not the script, as the program
+in front, and Ctrl-C ends it alone. What was typed or pasted and not read by the agent is thrown away before the shell
+begins: it would run it. The end is written down by the EXIT trap, because a bash leaves a script there when its
+foreground job was ended by Ctrl-C (the code is 1 then, 130 in other shells). A bash also gets there when the terminal
+is gone; then nothing is known, and the script has to end at once, because its end is what hangs up the agent.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from metawsm.bus.outside import Exit
+from metawsm.domain.errors import Obstructed, OutsideError
+
+SCRIPT = """\
+status=$1 prompt=$2 shell=$3
+shift 3
+tell() { printf '%s\\n' "$@" >"$status.new" && mv -f "$status.new" "$status"; }
+finish() {
+    code=$?
+    trap - EXIT
+    [ -t 0 ] || exit
+    tell "started $started" "ended $(date +%s)" "code $code"
+    stty -icanon min 0 time 1
+    cat >/dev/null
+    stty sane
+    printf '\\nmetawsm: the agent has ended with exit code %s; this shell is for looking around.\\n' "$code"
+    exec "$shell"
+}
+started=$(date +%s)
+tell "started $started"
+[ -z "$prompt" ] || set -- "$@" "$(cat "$prompt")"
+trap finish EXIT
+trap : INT QUIT
+trap '' TSTP
+set -m
+"$@"
+exit $?
+"""
+
+STATUS, PROMPT = "status", "prompt"
+MOST_PROMPT = 100_000
+"""Bytes; the system takes 128 KiB for one argument."""
+
+
+class PaneLauncher:
+    """The port `metawsm.bus.outside.Launcher`.
+
+    `programs` is a folder of ours that panes find first on their PATH. In it, `metawsm` calls `invocation`, such as
+    (python, the artifact). `shell` is what people get after the agent's end.
+    """
+
+    def __init__(self, programs: Path, invocation: Sequence[str], shell: str = "") -> None:
+        self._programs = programs
+        self._invocation = tuple(invocation)
+        wanted = shell or os.environ.get("SHELL", "")
+        self._shell = (shutil.which(wanted) if wanted else None) or "/bin/sh"
+
+    def prepare(self, folder: Path, command: Sequence[str], prompt: str = "") -> tuple[str, ...]:
+        """See the port. Raises Obstructed for too long a prompt, OutsideError when the disk does not take it."""
+        if len(prompt.encode()) > MOST_PROMPT:
+            raise Obstructed(f"The prompt has {len(prompt.encode())} bytes, more than the {MOST_PROMPT} that fit.")
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            (folder / STATUS).unlink(missing_ok=True)
+            _write(folder / PROMPT, prompt, 0o600)
+        except OSError as error:
+            raise OutsideError(f"{folder} cannot be prepared for an agent: {error.strerror}.") from error
+        given = str(folder / PROMPT) if prompt else ""
+        return ("/bin/sh", "-c", SCRIPT, "metawsm-agent", str(folder / STATUS), given, self._shell, *command)
+
+    def exit(self, folder: Path) -> Exit:
+        """See the port."""
+        try:
+            lines = (folder / STATUS).read_text(encoding="ascii", errors="replace").splitlines()
+        except OSError:
+            return Exit()
+        told = {name: int(value) for name, _, value in (line.partition(" ") for line in lines) if value.isdecimal()}
+        return Exit(told.get("code"), told.get("started"), told.get("ended"))
+
+    def forget(self, folder: Path) -> None:
+        """See the port."""
+        with suppress(FileNotFoundError):
+            shutil.rmtree(folder)
+
+    def search_path(self) -> str:
+        """See the port. The wrapper is written if it is not there, or calls something else."""
+        wrapper = self._programs / "metawsm"
+        text = f'#!/bin/sh\nexec {shlex.join(self._invocation)} "$@"\n'
+        try:
+            self._programs.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if not wrapper.is_file() or wrapper.read_text(encoding="utf-8") != text:
+                _write(wrapper, text, 0o700)
+        except OSError as error:
+            raise OutsideError(f"{wrapper} cannot be written: {error.strerror}.") from error
+        return f"{self._programs}:{os.environ.get('PATH', os.defpath)}"
+
+
+def _write(file: Path, text: str, mode: int) -> None:
+    """Write a file so that nobody ever sees half of it."""
+    draft = file.with_name(f"{file.name}.new")
+    draft.unlink(missing_ok=True)
+    with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w", encoding="utf-8") as out:
+        out.write(text)
+    draft.replace(file)

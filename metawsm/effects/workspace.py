@@ -1,0 +1,117 @@
+"""Workspaces made with git alone: the port `metawsm.bus.outside.Workspaces`.
+
+A workspace is the folder `<root>/<name>/` with a linked worktree per repository in it. What it consists of is read
+from the disk each time, so there is nothing that could say otherwise.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from metawsm.bus.outside import Git, Workspace
+from metawsm.domain.errors import Obstructed
+from metawsm.domain.plain_text import clean
+from metawsm.effects import git_worktrees
+
+OURS = ".metawsm"
+"""A folder of ours in a workspace; it goes with it."""
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+class WorktreeWorkspaces:
+    """Workspaces below one folder, over the repositories that are found at `repo_roots`."""
+
+    def __init__(self, git: Git, folder: Path, repo_roots: Sequence[Path]) -> None:
+        self._git = git
+        self._folder = folder
+        self._roots = repo_roots
+
+    def create(self, name: str, repositories: Sequence[str], branch: str, base: str) -> Workspace:
+        """See the port."""
+        notes = []
+        for repository, main in self._git.find(repositories, self._roots).items():
+            commit = ""
+            if not self._git.branch_exists(main, branch):
+                start = self._git.base(main, base)
+                commit = start.commit
+                notes += [start.note] if start.note else []
+            self._git.add_worktree(main, self._place(name) / repository, branch, commit)
+        return self._made(name, notes)
+
+    def fork(self, name: str, source: str, branch: str) -> Workspace:
+        """See the port."""
+        origin = self.find(source)
+        if origin is None:
+            raise Obstructed(f"There is no workspace {source} to fork, in {self._folder}.")
+        notes = []
+        for repository, checkout in origin.checkouts.items():
+            trees = self._git.worktrees(checkout)
+            head = next(tree.head for tree in trees if tree.path == checkout.resolve())
+            if self._git.status(checkout).files:
+                notes.append(f"{checkout} has uncommitted changes, which the fork does not have")
+            self._git.add_worktree(trees[0].path, self._place(name) / repository, branch, head)
+        return self._made(name, notes)
+
+    def find(self, name: str) -> Workspace | None:
+        """See the port."""
+        checkouts = {path.name: path for path in self._inside(name) if (path / ".git").is_file()}
+        if not checkouts:
+            return None
+        branch = self._git.current_branch(next(iter(checkouts.values())))
+        return Workspace(name, self._place(name), branch, checkouts)
+
+    def delete(self, name: str, *, force: bool = False) -> None:
+        """See the port."""
+        trees = {path: main for path in self._inside(name) if (main := self._main_of(path))}
+        for path, main in trees.items() if not force else ():
+            self._refuse_losses(path, main)
+        for path, main in trees.items():
+            if (main / ".git").exists():
+                self._git.remove_worktree(main, path, force=force)
+            if force:
+                shutil.rmtree(path, ignore_errors=True)
+        shutil.rmtree(self._place(name) / OURS, ignore_errors=True)
+        with suppress(OSError):  # it is not there, or somebody else's files are in it
+            self._place(name).rmdir()
+
+    def _place(self, name: str) -> Path:
+        return self._folder / checked_name(name)
+
+    def _inside(self, name: str) -> list[Path]:
+        place = self._place(name)
+        return sorted(path for path in place.iterdir() if path.is_dir()) if place.is_dir() else []
+
+    def _made(self, name: str, notes: Sequence[str]) -> Workspace:
+        found = self.find(name)
+        if found is None:
+            raise Obstructed(f"Workspace {name} has no repositories.")
+        return Workspace(found.name, found.path, found.branch, found.checkouts, tuple(notes))
+
+    def _main_of(self, path: Path) -> Path | None:
+        """The main checkout that a folder is a worktree of, or by its name was before a removal was cut off."""
+        with suppress(OSError, IndexError, UnicodeDecodeError):
+            pointer = (path / ".git").read_text(encoding="utf-8").removeprefix("gitdir: ").strip()
+            return Path(pointer).parents[2]
+        with suppress(Obstructed):
+            return self._git.find([path.name], self._roots)[path.name]
+        return None
+
+    def _refuse_losses(self, path: Path, main: Path) -> None:
+        """Raise Obstructed when removing the folder would lose something that is nowhere else."""
+        if not (path / ".git").exists():
+            raise Obstructed(f"{path} is no worktree any more: look at what is left in it, and remove it by force.")
+        if not (main / ".git").exists():
+            raise Obstructed(f"{path} belongs to {main}, which is gone: save what you need, and remove it by force.")
+        git_worktrees.refuse_changes(path, self._git.status(path))
+
+
+def checked_name(name: str) -> str:
+    """The name, if a workspace may have it. Raises Obstructed."""
+    if not _NAME.fullmatch(name):
+        raise Obstructed(f"{clean(name)!r} is no name for a workspace: letters, digits, '.', '_' and '-' are.")
+    return name

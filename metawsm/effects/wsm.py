@@ -1,0 +1,117 @@
+"""Workspaces through the program `wsm`: the port `metawsm.bus.outside.Workspaces`.
+
+It is written for people: it asks, and says "cancelled" with exit code 0 when nobody answers. So what it would ask about
+is looked at before, and whether it did something is read from its own files afterwards, never from its words.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from metawsm.bus.outside import Git, Workspace
+from metawsm.domain.errors import Obstructed, ProgramFailed
+from metawsm.domain.plain_text import clean
+from metawsm.effects import git_call, git_worktrees, program
+from metawsm.effects.workspace import checked_name
+
+
+class WsmWorkspaces:
+    """The workspaces of wsm. Raises ProgramMissing when it is not installed, ProgramFailed with its words."""
+
+    def __init__(self, git: Git, state: Path | None = None) -> None:
+        settings = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
+        self._state = state or Path(settings) / "workspace-manager"
+        self._git = git
+
+    def create(self, name: str, repositories: Sequence[str], branch: str, base: str) -> Workspace:
+        """See the port. wsm does not fetch: the new branches are moved to the newest state of the base afterwards."""
+        found = self.find(name)
+        if found is not None:
+            return _expect(found, repositories, branch)
+        mains = self._registered(repositories)
+        self._refuse_branch(mains, branch)
+        starts = {repository: self._git.base(main, base) for repository, main in mains.items()}
+        wanted = ("--repos", ",".join(repositories), "--branch", branch, "--base-branch", base)
+        made = _expect(self._call(name, "create", name, *wanted), repositories, branch)
+        for repository, start in starts.items():
+            git_call.tell(made.checkouts[repository], "reset", "--hard", "--quiet", start.commit)
+        notes = tuple(start.note for start in starts.values() if start.note)
+        return Workspace(name, made.path, branch, made.checkouts, notes)
+
+    def fork(self, name: str, source: str, branch: str) -> Workspace:
+        """See the port."""
+        origin = self.find(source)
+        if origin is None:
+            raise Obstructed(f"There is no workspace {source} to fork, in {self._state}.")
+        found = self.find(name)
+        if found is not None:
+            return _expect(found, list(origin.checkouts), branch)
+        self._refuse_branch(self._registered(list(origin.checkouts)), branch)
+        return self._call(name, "fork", name, source, "--branch", branch)
+
+    def find(self, name: str) -> Workspace | None:
+        """See the port. The path is the one that wsm wrote down: a name alone does not give it."""
+        told = self._read(Path("workspaces", f"{checked_name(name)}.json"))
+        if not told.get("path"):
+            return None
+        path = Path(told["path"])
+        places = {str(repo["name"]): path / str(repo["name"]) for repo in told.get("repositories") or []}
+        checkouts = {repository: place for repository, place in places.items() if (place / ".git").exists()}
+        return Workspace(name, path, str(told.get("branch", "")), checkouts)
+
+    def delete(self, name: str, *, force: bool = False) -> None:
+        """See the port. With untracked files wsm asks even when forced; then it is answered."""
+        found = self.find(name)
+        if found is None:
+            return
+        for path in found.checkouts.values() if not force else ():
+            git_worktrees.refuse_changes(path, self._git.status(path))
+        flags = ("--force-worktrees",) if force else ()
+        argv = ["wsm", "delete", name, "--force", "--remove-files", *flags]
+        ran = program.check(argv, stdin=b"y\n" if force else None, timeout=git_call.SLOW_SECONDS)
+        if self.find(name) is not None:
+            raise ProgramFailed(f"wsm did not delete workspace {name}: {ran.words}")
+
+    def _call(self, name: str, *args: str) -> Workspace:
+        ran = program.check(["wsm", *args], timeout=git_call.SLOW_SECONDS)
+        made = self.find(name)
+        if made is None:
+            raise ProgramFailed(f"wsm {args[0]} made no workspace {name}: {ran.words}")
+        return made
+
+    def _registered(self, repositories: Sequence[str]) -> dict[str, Path]:
+        """The main checkouts as wsm knows them by name."""
+        known = {
+            str(repo.get("name")): Path(repo.get("path", ""))
+            for repo in self._read("registry.json").get("repositories") or []
+        }
+        missing = [name for name in repositories if name not in known]
+        if missing:
+            raise Obstructed(f"repositories not found: {', '.join(missing)}: tell wsm of them with `wsm discover`.")
+        return {name: known[name] for name in repositories}
+
+    def _refuse_branch(self, mains: Mapping[str, Path], branch: str) -> None:
+        for main in mains.values():
+            if self._git.branch_exists(main, branch):
+                raise Obstructed(f'Branch "{branch}" exists in {main}; wsm would ask what to do with it: delete it.')
+
+    def _read(self, file: str | Path) -> Mapping[str, Any]:
+        try:
+            told = json.loads((self._state / file).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return {}
+        except (OSError, ValueError) as error:
+            raise Obstructed(f"{self._state / file} cannot be read: {error}.") from error
+        return told if isinstance(told, dict) else {}
+
+
+def _expect(found: Workspace, repositories: Sequence[str], branch: str) -> Workspace:
+    missing = [name for name in repositories if name not in found.checkouts]
+    if missing or found.branch != branch:
+        lacks = f"lacks {', '.join(missing)}" if missing else f'is on branch "{clean(found.branch)}", not "{branch}"'
+        raise Obstructed(f"Workspace {found.name} exists at {found.path} and {lacks}: delete it.")
+    return found

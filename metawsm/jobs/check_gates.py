@@ -1,0 +1,54 @@
+"""What bars the closing of a run outside of it: uncommitted work, missing or unsynced documents."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from metawsm.bus.jobs import DOCS, Job, JobSpec, JobTools, Result, record_step, step_of
+from metawsm.domain.errors import Obstructed
+from metawsm.domain.run import SEED_DOCS, Run
+from metawsm.domain.run_rules import Gate
+
+SHOWN = 5  # files of a checkout that are named
+
+
+def do(tools: JobTools, job: Job) -> Result:
+    """Look at every workspace; everything that bars is told at once."""
+    run, _ = step_of(tools, job)
+    gates = [*_unsynced(run), *_dirty(tools, run), *_undocumented(tools, run)]
+    if gates:
+        told = [{"text": gate.text, "mend": gate.mend} for gate in gates]
+        raise Obstructed("; ".join(gate.told() for gate in gates), details={"gates": told})
+    return {}
+
+
+def _unsynced(run: Run) -> Iterator[Gate]:
+    newest = {(s.args["workspace"], s.args["ticket"]): s for s in run.steps if s.kind == SEED_DOCS}
+    for (workspace, ticket), step in newest.items():
+        if step.state != "done":
+            mend = f"metawsm.pyz resume --run-id {run.run_id}"
+            yield Gate(f"workspace {workspace} ticket {ticket} doc sync status={step.state}", mend)
+
+
+def _dirty(tools: JobTools, run: Run) -> Iterator[Gate]:
+    for workspace in run.workspaces if tools.require_clean_git else ():
+        for repo in run.repos:
+            place = Path(workspace.path, repo)
+            changes = tools.git.status(place)
+            if changes.files:
+                more = len(changes.files) - SHOWN + changes.more
+                files = ", ".join(changes.files[:SHOWN]) + (f" and {more} more" if more > 0 else "")
+                text = f"workspace {workspace.name} repo {repo} has uncommitted changes: {files}"
+                yield Gate(text, f"git -C {place} add --all && git -C {place} commit")
+
+
+def _undocumented(tools: JobTools, run: Run) -> Iterator[Gate]:
+    for workspace in run.workspaces:
+        root = Path(workspace.path, run.doc_home_repo, DOCS)
+        if tools.docs.find(root, workspace.ticket) is None:
+            text = f"workspace {workspace.name} ticket {workspace.ticket} docs missing under {root}"
+            yield Gate(text, f"metawsm.pyz restart --run-id {run.run_id}, or put the ticket's documents back")
+
+
+SPEC = JobSpec("check_gates", do, record_step)

@@ -1,0 +1,17 @@
+"""The ticket's documents say that it is complete, committed on the run's branch."""
+
+from __future__ import annotations
+
+from metawsm.bus.jobs import DOCS, Job, JobSpec, JobTools, Result, checkout, moment, record_step, step_of
+
+
+def do(tools: JobTools, job: Job) -> Result:
+    """Set the status, add to the changelog; closing again changes nothing."""
+    run, step = step_of(tools, job)
+    place, ticket = checkout(run, step), step.args["ticket"]
+    tools.docs.close(place / DOCS, ticket, step.args["entry"], moment(step).date())
+    commit = tools.git.commit_all(place, f"{ticket}: closed by run {run.run_id}", [DOCS])
+    return {"commit": commit} if commit else {}
+
+
+SPEC = JobSpec("close_docs", do, record_step)

@@ -1,0 +1,105 @@
+"""An agent's session is begun, in place of an earlier one."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from metawsm.bus.jobs import Job, JobSpec, JobTools, Profile, Result, checkout, record_step, step_of
+from metawsm.bus.outside import shell_command
+from metawsm.domain.errors import Obstructed, ProgramFailed
+from metawsm.domain.run import Run, RunAgent, Step
+from metawsm.domain.run_brief import prompt_of
+
+LOOK_SECONDS, LOOK_EVERY = 0.6, 0.05  # a program that ends at once with a failure is told at once
+
+
+def do(tools: JobTools, job: Job) -> Result:
+    """End an earlier session of that name, begin the new one, and look whether its program fails at once."""
+    run, step, agent = _subject(tools, job)
+    profile, folder = tools.profile(agent.profile), _folder(tools, run, step, agent)
+    where = checkout(run, step, agent.workspace)
+    command, prompt = _command(profile), _prompt(profile, run, agent, where)
+    argv = tools.launcher.prepare(folder, command, prompt)
+    tools.tmux.kill(agent.session)
+    tools.tmux.start(agent.session, where, _environment(tools, run, agent), argv)
+    _look(tools, folder, agent)
+    return _told(folder)
+
+
+def inspect(tools: JobTools, job: Job) -> Result | None:
+    """Whether this very step has begun the session."""
+    run, step, agent = _subject(tools, job)
+    folder = _folder(tools, run, step, agent)
+    began = tools.launcher.exit(folder).started is not None
+    return _told(folder) if began and tools.tmux.has(agent.session) else None
+
+
+def _subject(tools: JobTools, job: Job) -> tuple[Run, Step, RunAgent]:
+    run, step = step_of(tools, job)
+    agent = run.agent(step.args["agent"])
+    if agent is None:
+        raise Obstructed(f"run {run.run_id} has no agent {step.args['agent']}")
+    return run, step, agent
+
+
+def _folder(tools: JobTools, run: Run, step: Step, agent: RunAgent) -> Path:
+    return tools.state_folder / "agents" / run.run_id / f"{agent.name}-{step.index}"
+
+
+def _told(folder: Path) -> Result:
+    return {"folder": str(folder)}
+
+
+def _command(profile: Profile) -> tuple[str, ...]:
+    if profile.runner == "codex":
+        sandbox = ("--sandbox", "workspace-write") if profile.full_auto else ()
+        return ("codex", "exec", "--skip-git-repo-check", *sandbox)
+    return shell_command(profile.command)
+
+
+def _prompt(profile: Profile, run: Run, agent: RunAgent, where: Path) -> str:
+    if profile.runner != "codex":
+        return ""
+    return prompt_of(profile.base_prompt, [str(_skill(name, where)) for name in profile.skills], run, agent)
+
+
+def _skill(name: str, where: Path) -> Path:
+    places = (where / ".metawsm" / "skills", Path.home() / ".codex" / "skills")
+    for place in places:
+        if (place / name / "SKILL.md").is_file():
+            return place / name / "SKILL.md"
+    raise Obstructed(f"there is no skill {name}: neither {places[0]} nor {places[1]} has {name}/SKILL.md")
+
+
+def _environment(tools: JobTools, run: Run, agent: RunAgent) -> Mapping[str, str]:
+    return {
+        "METAWSM_SERVER": tools.server(),
+        "METAWSM_RUN_ID": run.run_id,
+        "METAWSM_TICKET": agent.ticket,
+        "METAWSM_AGENT": agent.name,
+        "METAWSM_WORKSPACE": agent.workspace,
+        "METAWSM_ACTOR_TYPE": "agent",
+        "METAWSM_ACTOR_NAME": agent.name,
+        "METAWSM_TOKEN": tools.agent_token(run.run_id, agent.name),
+        "METAWSM_ROUND": str(run.round),
+        "PATH": tools.launcher.search_path(),
+    }
+
+
+def _look(tools: JobTools, folder: Path, agent: RunAgent) -> None:
+    until = time.monotonic() + LOOK_SECONDS
+    while time.monotonic() < until:
+        code = tools.launcher.exit(folder).code
+        if code is not None and code != 0:
+            raise ProgramFailed(
+                f"the program of agent {agent.name} ended at once with exit code {code}:\n"
+                f"{tools.tmux.capture(agent.session, 20).strip()}"
+            )
+        if code == 0 or not tools.tmux.has(agent.session):
+            return
+        time.sleep(LOOK_EVERY)
+
+
+SPEC = JobSpec("start_session", do, record_step, inspect)

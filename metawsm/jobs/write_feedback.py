@@ -1,0 +1,17 @@
+"""What the operator wants changed is put among the ticket's documents, where agents read it."""
+
+from __future__ import annotations
+
+from metawsm.bus.jobs import DOCS, Job, JobSpec, JobTools, Result, checkout, moment, record_step, step_of
+
+
+def do(tools: JobTools, job: Job) -> Result:
+    """Add one entry for this step and commit it."""
+    run, step = step_of(tools, job)
+    place, ticket = checkout(run, step), step.args["ticket"]
+    page = tools.docs.append_feedback(place / DOCS, ticket, moment(step), step.args["feedback"])
+    tools.git.commit_all(place, f"{ticket}: operator feedback, round {run.round}", [DOCS])
+    return {"page": str(page)}
+
+
+SPEC = JobSpec("write_feedback", do, record_step)

@@ -1,0 +1,68 @@
+"""What the daemon looks up about runs and writes down about their agents and checkouts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from attrs import frozen
+
+from metawsm.bus.ports import Db
+from metawsm.messages.codec import to_json
+
+_WATCHED = """
+SELECT a.run_id, a.agent_name, a.workspace, a.session, a.state, a.state_since, a.folder, m.last_activity_at,
+    m.last_progress_at
+FROM agents a LEFT JOIN agent_measures m USING (run_id, agent_name)
+WHERE a.state IN ('running', 'idle', 'stalled')
+"""
+_MEASURE = """
+INSERT INTO agent_measures (run_id, agent_name, last_activity_at, last_progress_at, measured_at) VALUES (?, ?, ?, ?, ?)
+ON CONFLICT DO UPDATE SET last_activity_at = coalesce(excluded.last_activity_at, last_activity_at),
+    last_progress_at = coalesce(excluded.last_progress_at, last_progress_at), measured_at = excluded.measured_at
+"""
+_CHECKOUT = """
+INSERT OR REPLACE INTO checkout_measures (run_id, workspace, repo, files_json, more, error, last_change_at, measured_at)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+"""
+_PLACES = """
+SELECT r.run_id, r.workspaces_json, r.repos_json FROM runs r
+WHERE EXISTS (SELECT 1 FROM agents a WHERE a.run_id = r.run_id AND a.state IN ('running', 'idle', 'stalled'))
+"""
+
+
+@frozen
+class Watched:
+    """An agent whose session is looked at, and what the last look found (RFC 3339)."""
+
+    run_id: str
+    name: str
+    workspace: str
+    session: str
+    state: str
+    state_since: str
+    folder: str | None
+    activity_at: str | None
+    progress_at: str | None
+
+
+def watched_agents(db: Db) -> list[Watched]:
+    """Every agent that is at work as far as is known."""
+    return [Watched(*row) for row in db.execute(_WATCHED)]
+
+
+def watched_places(db: Db) -> Iterable[tuple[str, str, str]]:
+    """Run id, workspaces and repositories (both JSON) of every run with an agent at work."""
+    return [(str(run), str(workspaces), str(repos)) for run, workspaces, repos in db.execute(_PLACES)]
+
+
+def save_measures(db: Db, rows: Iterable[tuple[str, str, str | None, str | None]], now: str) -> None:
+    """Write down when agents were last active and last got on: run, agent, activity, progress."""
+    for run_id, name, activity, progress in rows:
+        db.execute(_MEASURE, (run_id, name, activity, progress, now))
+
+
+def save_checkout(db: Db, place: tuple[str, str, str], told: Mapping[str, Any], now: str) -> None:
+    """Write down a checkout's changed files: `place` is run, workspace and repository."""
+    values = (to_json(told["files"]), told["more"], told.get("error"), told.get("last_change_at"))
+    db.execute(_CHECKOUT, (*place, *values, now))

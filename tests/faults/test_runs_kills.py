@@ -1,0 +1,157 @@
+"""The daemon is killed in the middle of each phase of a run and picks up again: nothing lost, nothing twice."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.eventually import eventually
+from tests.support.runs_lab import Lab, git, slow_programs
+
+# It notes each of its starts, and goes on asking and reporting through a daemon that is away; a repeat has the same id.
+PATIENT = r"""#!/bin/sh
+set -eu
+echo "$METAWSM_ROUND" >>"$METAWSM_NOTES"
+me=$METAWSM_RUN_ID-$METAWSM_AGENT-$METAWSM_ROUND
+tell() { id=$me-$1; shift; until metawsm forum signal --command-id "$id" "$@"; do sleep 0.2; done; }
+tell ask --type guidance_request --question "Which greeting?"
+until answer=$(metawsm forum wait); do sleep 0.2; done
+for repo in ../*/; do
+    printf '%s\n' "$answer" >"$repo/greeting-$METAWSM_ROUND.txt"
+    git -C "$repo" add --all
+    git -C "$repo" -c user.name=bob -c user.email=agent@example.invalid commit -qm "greeting $METAWSM_ROUND"
+done
+tell done --type completion
+tell valid --type validation --status passed --done-criteria "each repository has a greeting"
+"""
+
+
+@pytest.fixture
+def lab(pyz: Path, tmp_path: Path) -> Iterator[Lab]:
+    """A project whose git and tmux take their time, so that a kill meets them at work."""
+    agent = PATIENT.replace("$METAWSM_NOTES", str(tmp_path / "notes"))
+    path = slow_programs(tmp_path / "slow", 0.15)
+    with Lab(tmp_path, [sys.executable, str(pyz)], {"bob": agent}, env={"PATH": path}) as made:
+        yield made
+
+
+def killed(lab: Lab, run_id: str, kind: str, after: float) -> None:
+    """Kill the daemon while a job of that kind is under way, and start it again."""
+
+    def at_work() -> bool:
+        return any(step["kind"] == kind and step["state"] == "running" for step in lab.run(run_id)["steps"])
+
+    eventually(at_work, timeout=30, interval=0.005)
+    time.sleep(after)
+    lab.daemon.kill()
+    lab.daemon.start()
+
+
+def starts(lab: Lab) -> list[str]:
+    """The rounds in which the agent's program was started, one line for each start."""
+    return (lab.folder / "notes").read_text().split()
+
+
+@pytest.mark.parametrize(
+    ("kind", "after"),
+    [
+        *(
+            pytest.param(kind, after, marks=pytest.mark.faults)
+            for kind in ("find_repositories", "create_workspace", "prepare_docs", "start_session")
+            for after in (0.0, 0.1, 0.25)
+        ),
+        ("start_session", 0.55),  # its session has begun, and nobody has recorded that
+    ],
+)
+def test_killed_while_it_begins(lab: Lab, kind: str, after: float) -> None:
+    """Each step is inspected, then done or recorded; the agent's program is started once."""
+    run_id = lab.bootstrap()
+    killed(lab, run_id, kind, after)
+    lab.until(run_id, "awaiting_guidance", timeout=60)
+    assert starts(lab) == ["1"]
+    for checkout in lab.checkouts(run_id):
+        assert git(checkout, "log", "--format=%s").splitlines().count("begin") == 1
+    home = lab.checkouts(run_id)[0]
+    assert [line for line in git(home, "log", "--format=%s").splitlines() if line.startswith("MET-1")] == [
+        f"MET-1: ticket documents of run {run_id}"
+    ]
+
+
+@pytest.mark.faults
+def test_killed_while_the_agent_waits_and_while_it_is_answered(lab: Lab) -> None:
+    """Whoever waits goes on waiting, and the answer given to the next daemon reaches them."""
+    run_id = lab.bootstrap()
+    lab.until(run_id, "awaiting_guidance")
+    lab.daemon.kill()
+    lab.daemon.start()
+    assert lab.run(run_id)["state"] == "awaiting_guidance"
+    lab.answer(run_id)
+    lab.daemon.kill()
+    lab.daemon.start()
+    done = lab.until(run_id, "completed", timeout=60)
+    assert starts(lab) == ["1"]
+    assert done["agents"][0]["validation"] == "passed"
+
+
+ACTIONS = (
+    ("iterate", "write_feedback"), ("iterate", "start_session"), ("merge", "merge_branch"), ("close", "check_gates"),
+    ("close", "close_docs"), ("close", "merge_branch"), ("cleanup", "stop_session"), ("cleanup", "remove_workspace"),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("action", "kind", "after"),
+    [
+        *(pytest.param(*place, after, marks=pytest.mark.faults) for place in ACTIONS for after in (0.0, 0.1, 0.25)),
+        pytest.param("iterate", "write_feedback", 0.5, marks=pytest.mark.faults),
+        ("close", "close_docs", 0.5),
+    ],
+)
+def test_killed_in_an_action(lab: Lab, action: str, kind: str, after: float) -> None:
+    """The action ends as it would have: one entry of feedback, one merge, one closing, nothing left behind."""
+    run_id = lab.bootstrap()
+    lab.until(run_id, "awaiting_guidance")
+    lab.answer(run_id)
+    lab.until(run_id, "completed")
+    lab.post(f"/runs/{run_id}/{action}", **({"feedback": "Greet louder."} if action == "iterate" else {}))
+    killed(lab, run_id, kind, after)
+    CHECKS[action](lab, run_id)
+
+
+def _iterated(lab: Lab, run_id: str) -> None:
+    lab.until(run_id, "awaiting_guidance", timeout=60)
+    pages = list(lab.checkouts(run_id)[0].glob("ttmp/**/*feedback*.md"))
+    assert [page.read_text().count("Greet louder.") for page in pages] == [1]
+    assert starts(lab) == ["1", "2"]
+    lab.answer(run_id)
+    lab.until(run_id, "completed", timeout=60)
+
+
+def _merged(lab: Lab, run_id: str) -> None:
+    lab.ended(run_id, "merge")
+    for repo in lab.repos.values():
+        assert git(repo, "log", "--merges", "--format=%s").count("Merge") <= 1
+        assert (repo / "greeting-1.txt").exists()
+
+
+def _closed(lab: Lab, run_id: str) -> None:
+    lab.until(run_id, "closed", timeout=60)
+    home = lab.repos["alpha"]
+    changelog = next(home.glob("ttmp/**/changelog.md")).read_text()
+    assert changelog.count(f"Closed by metawsm run {run_id}") == 1
+    assert all((repo / "greeting-1.txt").exists() for repo in lab.repos.values())
+
+
+def _cleaned(lab: Lab, run_id: str) -> None:
+    lab.ended(run_id, "cleanup")
+    assert lab.sessions() == []
+    assert list((lab.folder / ".metawsm" / "workspaces").glob("*")) == []
+    assert [git(repo, "worktree", "list").count("\n") for repo in lab.repos.values()] == [0, 0]
+
+
+CHECKS: dict[str, Any] = {"iterate": _iterated, "merge": _merged, "close": _closed, "cleanup": _cleaned}

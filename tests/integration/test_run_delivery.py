@@ -1,0 +1,102 @@
+"""An answer reaches an agent that does not listen: as a line typed into its idle pane, or as the text itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.eventually import eventually
+from tests.support.runs_lab import Lab
+
+# It asks, and then reads what comes on its terminal, line by line, without ever looking for an answer by itself.
+DEAF = r"""#!/bin/sh
+metawsm forum signal --type guidance_request --question "v1 or v2?" >/dev/null
+echo ready
+while read -r line; do
+    printf '%s\n' "$line" >>LINES
+    case $line in "metawsm forum inbox") metawsm forum inbox >>LINES ;; esac
+done
+"""
+
+
+def lab_of(folder: Path, delivery: str, script: str = DEAF) -> Lab:
+    """A project whose agent gets its answers in this way."""
+    agent = script.replace("LINES", str(folder / "lines"))
+    return Lab(folder, agents={"bob": agent}, policy={"agent_profiles": [profile(folder, delivery)]})
+
+
+def profile(folder: Path, delivery: str) -> dict[str, Any]:
+    """The agent's profile."""
+    options = {"command": f"exec '{folder}/agent-bob'"}
+    return {"name": "p-bob", "runner": "shell", "delivery": delivery, "runner_options": options}
+
+
+def receipts(lab: Lab, run_id: str) -> list[Any]:
+    """What is known of the answers on the agent's control thread."""
+    thread = lab.run(run_id)["agents"][0]["control_thread"]
+    posts = lab.daemon.request("GET", f"/forum/threads/{thread}").body["posts"]
+    return [receipt for post in posts for receipt in post.get("receipts", [])]
+
+
+def test_a_line_is_typed_and_the_answer_read(tmp_path: Path) -> None:
+    """The constant line arrives once; the agent reads its inbox; delivered and read are known."""
+    with lab_of(tmp_path, "line") as lab:
+        run_id = lab.start()
+        lab.until(run_id, "awaiting_guidance")
+        lab.answer(run_id, text="v2; touch /tmp/never\x1b[2J")
+        eventually(lambda: [r["read_at"] for r in receipts(lab, run_id)], timeout=30, interval=0.2)
+        assert [r["delivered_how"] for r in receipts(lab, run_id)] == ["line"]
+        lines = (tmp_path / "lines").read_text()
+        assert lines.splitlines()[0] == "metawsm forum inbox"
+        assert "v2; touch /tmp/never" in lines
+        assert "\x1b" not in lines
+
+
+def test_a_text_is_pasted_where_the_profile_says_so(tmp_path: Path) -> None:
+    """The answer itself, without its control characters; it is delivered, and nobody says that it was read."""
+    with lab_of(tmp_path, "paste", PYTHON) as lab:
+        run_id = lab.start()
+        lab.until(run_id, "awaiting_guidance")
+        lab.answer(run_id, text="use v2\x1b[2J\x07 now")
+        eventually(lambda: receipts(lab, run_id), timeout=30, interval=0.2)
+        eventually(lambda: "use v2" in (tmp_path / "lines").read_text(), timeout=10)
+        assert (tmp_path / "lines").read_text() == "use v2 now\n"
+        assert [sorted(r) for r in receipts(lab, run_id)] == [
+            ["delivered_at", "delivered_how", "reader_name", "reader_type"]
+        ]
+
+
+PYTHON = r"""#!/usr/bin/env python3
+import subprocess, sys
+subprocess.run(["metawsm", "forum", "signal", "--type", "guidance_request", "--question", "v1 or v2?"], check=True)
+for line in sys.stdin:
+    with open("LINES", "a") as out:
+        out.write(line)
+"""
+
+
+def test_nothing_is_pasted_into_a_shell(tmp_path: Path) -> None:
+    """A shell would run it: the constant line is typed instead."""
+    with lab_of(tmp_path, "paste") as lab:
+        run_id = lab.start()
+        lab.until(run_id, "awaiting_guidance")
+        lab.answer(run_id, text="rm -rf everything")
+        eventually(lambda: receipts(lab, run_id), timeout=30, interval=0.2)
+        assert [r["delivered_how"] for r in receipts(lab, run_id)] == ["line"]
+        eventually((tmp_path / "lines").read_text, timeout=10)
+        assert (tmp_path / "lines").read_text().splitlines()[0] == "metawsm forum inbox"
+
+
+@pytest.mark.parametrize("delivery", ["none", "line"])
+def test_an_agent_that_listens_is_left_alone(tmp_path: Path, delivery: str) -> None:
+    """Who waits has read the answer before anything is typed; and with `none` nothing is typed at all."""
+    script = DEAF.replace("echo ready", "metawsm forum wait >/dev/null") if delivery == "line" else DEAF
+    with lab_of(tmp_path, delivery, script) as lab:
+        run_id = lab.start()
+        lab.until(run_id, "awaiting_guidance")
+        lab.answer(run_id)
+        jobs = "SELECT status FROM jobs WHERE kind = 'deliver_answer'"
+        eventually(lambda: lab.rows(jobs) == [("done",)], timeout=30, interval=0.2)
+        assert not (tmp_path / "lines").exists()

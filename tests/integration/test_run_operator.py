@@ -1,0 +1,38 @@
+"""`operator` against a real daemon: an agent that dies is started again, as often as the budget allows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.support.eventually import eventually
+from tests.support.runs_lab import Lab
+
+SLEEPER = "#!/bin/sh\nexec sleep 1000\n"
+POLICY = {
+    "operator": {"unhealthy_confirmations": 1, "restart_budget": 1, "restart_cooldown_seconds": 1},
+}
+
+
+def test_a_dead_agent_is_restarted_within_the_budget(tmp_path: Path) -> None:
+    """A dry run only tells; the first death is mended, after the second a human is asked for."""
+    with Lab(tmp_path, agents={"bob": SLEEPER}, policy=POLICY) as lab:
+        run_id = lab.start()
+        lab.until(run_id, "running")
+        _end_session(lab, run_id)
+        dry = lab.metawsm("operator", "--once", "--dry-run")
+        assert dry.stdout == f"{run_id} is restarted: bob is dead: its session is gone\n"
+        assert lab.sessions() == []
+        looked = lab.metawsm("operator", "--once")
+        assert looked.stdout == dry.stdout, looked.stderr
+        eventually(lambda: lab.run(run_id)["agents"][0]["state"] == "running", timeout=20, interval=0.1)
+        assert (lab.run(run_id)["round"], lab.run(run_id)["agents"][0]["restarts"]) == (2, 1)
+        _end_session(lab, run_id)
+        asked = lab.metawsm("operator", "--ticket", "MET-1", "--once", "--json")
+        assert '"action": "ask_human"' in asked.stdout
+        assert lab.sessions() == []
+
+
+def _end_session(lab: Lab, run_id: str) -> None:
+    """The session goes, by somebody's hand, and the daemon has seen that it is gone for long enough."""
+    lab.tmux("kill-session", "-t", f"={lab.run(run_id)['agents'][0]['session']}")
+    eventually(lambda: lab.run(run_id)["operator"]["action"] in ("restart", "ask_human"), timeout=20, interval=0.1)

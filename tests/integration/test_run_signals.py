@@ -1,0 +1,172 @@
+"""Signals on control threads and answers from any surface reach their run, through the real reactions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+
+from metawsm.bus.dispatch import Outcome
+from metawsm.storage.run_pages import run_detail
+from tests.support.run_lab import AGENT, OPERATOR, RunLab
+
+CONTROL = "fctrl-run-7-agent"
+REPORT: dict[str, Any] = {
+    "run_id": "run-7", "ticket": "MET-1", "agent_name": "agent", "payload": {"control_type": "completion"},
+}  # fmt: skip
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Iterator[RunLab]:
+    """A database with the run run-7, at work."""
+    lab = RunLab(tmp_path)
+    lab.started()
+    yield lab
+    lab.close()
+
+
+def signal(lab: RunLab, kind: str, agent: str = "agent", ticket: str = "MET-1", **members: str) -> Outcome:
+    """Send a control signal, as its agent or, for an answer, as the operator; the run follows."""
+    payload = {"control_type": kind, **members}
+    body: dict[str, Any] = {"run_id": "run-7", "ticket": ticket, "agent_name": agent, "payload": payload}
+    outcome = lab.do("signal", by=OPERATOR if kind == "guidance_answer" else AGENT, **body)
+    lab.settle()
+    return outcome
+
+
+def ask(lab: RunLab, question: str = "v1 or v2?", **who: str) -> None:
+    """Ask for guidance."""
+    assert signal(lab, "guidance_request", question=question, **who).kind == "applied"
+
+
+def act(lab: RunLab, name: str, **body: Any) -> None:
+    """A person acts on the control thread, as on any thread."""
+    assert lab.do(name, CONTROL, **body).kind == "applied"
+    lab.settle()
+
+
+def test_a_request_holds_the_run_and_an_answer_releases_it(lab: RunLab) -> None:
+    """The signal's events lead to the run's; the chain of causes is kept."""
+    ask(lab)
+    assert (lab.run().state, lab.run().agents[0].open_requests) == ("awaiting_guidance", 1)
+    assert lab.run().agents[0].control_thread == CONTROL
+    chain = "SELECT correlation_id, actor_type FROM forum_events WHERE event_type = ?"
+    (asked,) = lab.rows(chain, "forum.control.signal")
+    (told,) = lab.rows(chain, "run.guidance.changed")
+    assert told == (asked[0], "system")
+    signal(lab, "guidance_answer", answer="v2")
+    assert lab.run().state == "running"
+
+
+@pytest.mark.parametrize("by", [OPERATOR, attrs.evolve(OPERATOR, type="human")], ids=["operator", "human"])
+def test_a_plain_answer_on_the_thread_releases_it_too(lab: RunLab, by: Any) -> None:
+    """Whoever answers there, by whatever surface; a plain post is no answer."""
+    ask(lab)
+    act(lab, "add_post", body="let me think")
+    assert lab.run().state == "awaiting_guidance"
+    assert lab.do("answer_thread", CONTROL, by, body="v2").kind == "applied"
+    lab.settle()
+    assert lab.run().state == "running"
+
+
+def test_two_answers_in_one_batch(lab: RunLab) -> None:
+    """Both reactions find the thread as the second answer left it; the run moves once."""
+    ask(lab)
+    ask(lab, "and which port?")
+    assert lab.run().agents[0].open_requests == 2
+    for answer in ("v2", "8080"):
+        lab.submit("answer_thread", {"body": answer}, CONTROL)
+    lab.settle()
+    assert (lab.run().state, lab.run().agents[0].open_requests) == ("running", 0)
+    follows = lab.rows("SELECT count(*) FROM forum_outbox WHERE topic = 'forum.commands.follow_control'")
+    assert follows == [(4,)]
+    moves = lab.rows("SELECT count(*) FROM forum_events WHERE event_type = 'run.state.changed'")
+    assert moves == [(4,)]  # planning, running, awaiting_guidance, running
+
+
+def test_a_person_closes_the_control_thread_while_a_request_is_open(lab: RunLab) -> None:
+    """Nobody will answer there: the run goes on. When it is opened again, the request still waits, and so the run."""
+    ask(lab)
+    act(lab, "close_thread", reason="never mind")
+    assert (lab.run().state, lab.run().agents[0].open_requests) == ("running", 0)
+    shown = lab.read(lambda db: run_detail(db, "run-7", escalation_minutes=30, limits=lab.tools.runs.operator,
+                                           stale=900, now=lab.tools.now(), due=lab.tools.now()))  # fmt: skip
+    assert shown is not None and shown["guidance"] == []
+    act(lab, "change_state", to_state="triaged")
+    assert (lab.run().state, lab.run().agents[0].open_requests) == ("awaiting_guidance", 1)
+    act(lab, "answer_thread", body="v2")
+    assert lab.run().state == "running"
+
+
+def test_guidance_while_steps_are_under_way(lab: RunLab) -> None:
+    """An agent that is already at work asks while another action goes on; the run waits when that has ended."""
+    assert lab.do("restart_run", "run-7").kind == "applied"
+    ask(lab)
+    assert lab.run().state == "awaiting_guidance" and lab.run().busy is not None
+    lab.end_step()
+    assert lab.run().state == "awaiting_guidance" and lab.run().busy is None
+    lab.do("stop_run", "run-7")
+    lab.end_step()
+    assert lab.run().state == "stopped"
+    signal(lab, "guidance_answer", answer="v2")
+    assert (lab.run().state, lab.run().agents[0].open_requests) == ("stopped", 0)
+
+
+def test_completion_completes_and_a_new_round_forgets_it(lab: RunLab) -> None:
+    """A report of before the restart that is heard of after it does not count."""
+    lab.silent = True
+    lab.do("signal", by=AGENT, **REPORT)
+    assert lab.do("restart_run", "run-7").kind == "applied"
+    while lab.run().busy is not None:
+        lab.end_step()
+    lab.settle()
+    assert lab.rows("SELECT count(*) FROM forum_outbox WHERE topic = 'forum.commands.follow_control'") == [(1,)]
+    assert (lab.run().state, lab.run().agents[0].completed) == ("running", False)
+    signal(lab, "completion")
+    assert lab.run().state == "completed"
+
+
+def test_agents_of_several_tickets_have_their_own_threads(tmp_path: Path) -> None:
+    """The run waits while either of them does; each signal names its own agent."""
+    lab = RunLab(tmp_path)
+    lab.started(tickets=["MET-1", "MET-2"])
+    assert [agent.name for agent in lab.run().agents] == ["agent-met-1", "agent-met-2"]
+    for number in ("1", "2"):
+        ask(lab, agent=f"agent-met-{number}", ticket=f"MET-{number}")
+    assert [agent.control_thread for agent in lab.run().agents] == [f"{CONTROL}-met-1", f"{CONTROL}-met-2"]
+    signal(lab, "guidance_answer", "agent-met-1", "MET-1", answer="v2")
+    assert lab.run().state == "awaiting_guidance"
+    signal(lab, "guidance_answer", "agent-met-2", "MET-2", answer="v2")
+    assert lab.run().state == "running"
+    lab.close()
+
+
+def test_signals_without_a_run_are_the_forum_s_alone(lab: RunLab) -> None:
+    """Of a run or an agent that is not there nothing follows."""
+    ask(lab, agent="stranger")
+    assert lab.do("signal", by=AGENT, **{**REPORT, "run_id": "run-8"}).kind == "applied"
+    lab.settle()
+    assert lab.run().state == "running"
+    failed = lab.rows("SELECT count(*) FROM forum_outbox WHERE outcome = 'rejected' OR status = 'failed'")
+    assert failed + lab.rows("SELECT count(*) FROM dead_letters") == [(0,), (0,)]
+
+
+def test_control_threads_close_with_the_run(lab: RunLab) -> None:
+    """By the program, with the reason; a thread of the run that is none of its control threads stays open."""
+    ask(lab)
+    act(lab, "answer_thread", body="v2")
+    lab.do("open_thread", ticket="MET-1", title="t", body="b", run_id="run-7", thread_id="fthr-1")
+    signal(lab, "completion")
+    assert lab.do("close_run", "run-7").kind == "applied"
+    while lab.run().busy is not None:
+        lab.end_step()
+    lab.settle()
+    assert lab.run().state == "closed"
+    assert lab.rows("SELECT thread_id, state FROM forum_threads ORDER BY thread_id") == [
+        (CONTROL, "closed"), ("fthr-1", "new"),
+    ]  # fmt: skip
+    (closed,) = lab.rows("SELECT actor_type, payload_json FROM forum_events WHERE event_type = 'forum.thread.closed'")
+    assert closed[0] == "system" and "run run-7 is closed" in closed[1]
