@@ -79,7 +79,7 @@ class Request:
         raw = self.environ["wsgi.input"].read()
         try:
             # decoded here, since json guesses other encodings and lets half characters pass
-            value = json.loads(raw.decode() or "{}", parse_constant=_refuse_constant)
+            value = _DECODER.decode(raw.decode() or "{}")
         except (ValueError, RecursionError) as error:
             raise Malformed(f"the body is not JSON: {_short(error)}") from error
         if not isinstance(value, dict):
@@ -111,6 +111,10 @@ def _parsed(text: str) -> dict[str, str]:
 
 def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
+
+
+# json.loads with other than its default options makes a new decoder for each call.
+_DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
 
 
 def _short(error: Exception) -> str:

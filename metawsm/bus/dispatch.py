@@ -111,8 +111,12 @@ class Rows(Protocol):
         """Store an accepted command; return its place in the order."""
         ...
 
-    def head(self, db: Db, key: str, upto: int) -> CommandRow | None:
-        """The thread's oldest undone command up to a row."""
+    def first_undone(self, db: Db, key: str, upto: int) -> int | None:
+        """The row id of the thread's oldest undone command, up to a row."""
+        ...
+
+    def read(self, db: Db, row_id: int) -> CommandRow:
+        """The command of a row that is there."""
         ...
 
     def finish(self, db: Db, row_id: int, outcome: Outcome, text: str, now: str) -> bool:

@@ -38,8 +38,8 @@ class Store(Protocol):
         """The thread as its events made it, or None."""
         ...
 
-    def append_event(self, db: Db, envelope: Envelope, fact: Fact) -> Queued:
-        """Write the event into the log and into the outbox; return its outbox row."""
+    def append_event(self, db: Db, envelope: Envelope, fact: Fact) -> tuple[Event, Queued]:
+        """Write the event into the log and into the outbox; return it with its place, and its outbox row."""
         ...
 
     def save_trace(self, db: Db, event: Event) -> None:
@@ -129,9 +129,9 @@ class Work:
         self.dirty = True
         envelope = self._envelope(thread, fact, head)
         fact = with_post_id(fact, envelope.event_id)
-        row = self.store.append_event(self.db, envelope, fact)
+        event, row = self.store.append_event(self.db, envelope, fact)
         self.queued.append(row)
-        return Event(row.sequence or 0, envelope, fact)
+        return event
 
     def _envelope(self, thread: Thread | None, fact: Fact, head: dict[str, str | None]) -> Envelope:
         command = self.command

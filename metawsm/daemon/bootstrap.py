@@ -11,7 +11,7 @@ from attrs import define
 
 from metawsm.bus.catalogue import Catalogue
 from metawsm.bus.dispatch import Dispatcher, Handled, Outcome
-from metawsm.bus.fresh import Fresh
+from metawsm.bus.fresh import Fresh, FreshEvents
 from metawsm.bus.ports import Delivery, Subscription
 from metawsm.bus.projecting import position
 from metawsm.bus.receive import Identity, Receiver
@@ -118,7 +118,8 @@ class _Builder:
         self.catalogue = Catalogue.of(commands)
         self.outbox, self.letters = Outbox(), DeadLetterTable()
         self.controls = ControlThreadTable()
-        self.store = ForumStore(EventLog(self.topics), save_seen)
+        self.events = FreshEvents()
+        self.store = ForumStore(EventLog(self.topics, self.events), save_seen)
         self.tools = Tools(now, new_id, self.policy.forum.sla.escalation_minutes)
         self.waiting = Waiting()
         self.telling = False
@@ -148,7 +149,15 @@ class _Builder:
 
     def _lanes(self) -> Lanes:
         receiver = Receiver(
-            self.catalogue, self.outbox, self.letters, self.store, self.controls, self.tools, self.topics, self.identity
+            self.catalogue,
+            self.outbox,
+            self.letters,
+            self.store,
+            self.controls,
+            self.tools,
+            self.topics,
+            self.identity,
+            self.fresh,
         )
         self.replayer = Replayer(receiver, self.outbox, self.letters, self.tools)
         trusted = self.policy.forum.redis.trusted_publishers
@@ -176,7 +185,8 @@ class _Builder:
 
     def _projections(self) -> ProjectionLoop:
         group, feed = self.feed.group, self.topics.feed
-        return ProjectionLoop(self.writer, make_projector(), self.letters, group, feed, now, self._applied)
+        projector = make_projector(fresh=self.events)
+        return ProjectionLoop(self.writer, projector, self.letters, group, feed, now, self._applied)
 
     def _applied(self, sequence: int) -> None:
         self.waiting.projected_to(sequence)
