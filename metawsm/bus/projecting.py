@@ -20,7 +20,7 @@ _NEXT = f"SELECT {EVENT_COLUMNS} {_SPAN}"
 _NEXT_IDS = f"SELECT sequence, event_id {_SPAN}"
 _ONE = f"SELECT {EVENT_COLUMNS} FROM forum_events WHERE sequence = ?"  # noqa: S608 - a constant
 _CURSOR = "SELECT min(sequence), count(*) FROM projection_cursors"
-_BATCH = "INSERT INTO projection_batches SELECT projection_name, ?, ?, ? FROM projection_cursors"
+_BATCH = "INSERT INTO projection_batches VALUES ('*', ?, ?, ?)"  # EVERY
 _MOVE = "UPDATE projection_cursors SET sequence = ?, updated_at = ?"
 _FORGET = """
 DELETE FROM projection_batches WHERE (projection_name, last_sequence) IN

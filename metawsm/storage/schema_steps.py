@@ -17,9 +17,15 @@ def _script(text: str) -> Callable[[Db], None]:
     return run
 
 
+def _lean(db: Db) -> None:
+    _script(schema.LEAN)(db)
+    schema.spell_out_status(db)
+
+
 STEPS = (
     Migration(1, "the forum", _script(schema.FIRST)),
     Migration(2, "ended outbox rows by age", _script(schema.PRUNING)),
     Migration(3, "dead letters end", _script(schema.LETTERS)),
     Migration(4, "large dead letters", _script(schema.LARGE_LETTERS)),
+    Migration(5, "less to write for each command", _lean),
 )

@@ -25,9 +25,10 @@ from metawsm.projections import ALL
 from metawsm.storage.connection import open_writer
 from metawsm.storage.event_log import EventLog
 from metawsm.storage.forum_store import ForumStore
+from metawsm.storage.migrations import migrate
 from metawsm.storage.reads import save_seen
 from metawsm.storage.rebuild import make_projector, prepare
-from metawsm.storage.schema import FIRST
+from metawsm.storage.schema_steps import STEPS
 
 MINUTES = 30
 START = datetime(2026, 11, 1, 8, 0, tzinfo=UTC)
@@ -40,7 +41,7 @@ class Forum:
     def __init__(self, path: Path) -> None:
         self.db = open_writer(path)
         self.db.execute("PRAGMA synchronous = OFF")
-        self.db.execute(FIRST)
+        migrate(self.db, STEPS)
         self.moment = START
         self._projector = make_projector()
         self._store = ForumStore(EventLog(Topics()), save_seen)
