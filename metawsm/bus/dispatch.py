@@ -18,7 +18,8 @@ from metawsm.bus.work import Queued, Store, Tools, Work
 from metawsm.domain.envelope import Envelope
 from metawsm.domain.errors import InvalidFields, NotAllowed, Rejected
 from metawsm.domain.states import RESPONDERS
-from metawsm.messages.codec import envelope_from, read_command, to_json
+from metawsm.messages.codec import envelope_from, read_command
+from metawsm.messages.json_text import to_json
 
 
 @frozen
@@ -145,21 +146,22 @@ class Dispatcher:
         spec: CommandSpec | None = None
         try:
             decoded = self.fresh.take(row.message_id)
-            head = decoded.envelope if decoded else envelope_from(read_command(row.text)[0])
+            members, body = ({}, {}) if decoded else read_command(row.text)
+            head = decoded.envelope if decoded else envelope_from(members)
             spec = self.catalogue.by_event_type(head.event_type)
-            outcome, queued = self._decide(db, spec, row, head, decoded, now)
+            outcome, queued = self._decide(db, spec, head, decoded or body, now)
         except Exception as error:
             raise HandlerBug(row, spec.name if spec else "decode", error) from error
         self.rows.finish(db, row.id, outcome, outcome.to_json(), now)
         return Handled(row, outcome, queued)
 
     def _decide(
-        self, db: Db, spec: CommandSpec, row: CommandRow, head: Envelope, decoded: Decoded | None, now: str
+        self, db: Db, spec: CommandSpec, head: Envelope, said: Decoded | Mapping[str, Any], now: str
     ) -> tuple[Outcome, tuple[Queued, ...]]:
         work = Work(db, self.store, self.tools, head, None, now)
         try:
             self._check_actor(head)
-            decoded = decoded or _decoded(spec, row, head)
+            decoded = said if isinstance(said, Decoded) else _decoded(spec, head, said)
             work.expected_sequence = decoded.expected_sequence
             answer = spec.handle(work, decoded.message)
         except Rejected as error:
@@ -197,8 +199,8 @@ def read_message(spec: CommandSpec, body: Mapping[str, Any], thread_id: str | No
     return parts
 
 
-def _decoded(spec: CommandSpec, row: CommandRow, head: Envelope) -> Decoded:
-    parts = read_message(spec, read_command(row.text)[1], head.thread_id)
+def _decoded(spec: CommandSpec, head: Envelope, body: Mapping[str, Any]) -> Decoded:
+    parts = read_message(spec, body, head.thread_id)
     return Decoded(head, parts[0], expected_sequence(parts))
 
 

@@ -15,7 +15,7 @@ from metawsm.domain.events import Event
 if TYPE_CHECKING:
     from metawsm.bus.dispatch import CommandRow
 
-MOST = 1024
+MOST = 2048
 LONGEST = 8192  # characters of a row's text
 
 
@@ -29,13 +29,13 @@ class Decoded:
 
 
 class Fresh:
-    """A few accepted commands by id, each with its row as it was stored: `id` and `key` of that never change."""
+    """A few commands by id, each with its row as it was stored or read: `id` and `key` of that never change."""
 
     def __init__(self) -> None:
-        self._kept: dict[str, tuple[CommandRow, Decoded]] = {}
+        self._kept: dict[str, tuple[CommandRow, Decoded | None]] = {}
 
-    def keep(self, row: CommandRow, decoded: Decoded) -> None:
-        """Remember a command; the newest wins."""
+    def keep(self, row: CommandRow, decoded: Decoded | None = None) -> None:
+        """Remember a command, with what it says if that is known; the newest wins."""
         if len(row.text) > LONGEST:
             return
         if len(self._kept) >= MOST:
@@ -48,7 +48,7 @@ class Fresh:
         return kept and kept[0]
 
     def take(self, command_id: str) -> Decoded | None:
-        """What the command says, and forget it."""
+        """What the command says, if that is known, and forget it."""
         kept = self._kept.pop(command_id, None)
         return kept and kept[1]
 

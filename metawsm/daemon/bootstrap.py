@@ -10,7 +10,7 @@ import gevent
 from attrs import define
 
 from metawsm.bus.catalogue import Catalogue
-from metawsm.bus.dispatch import Dispatcher, Handled, Outcome
+from metawsm.bus.dispatch import CommandRow, Dispatcher, Handled, Outcome
 from metawsm.bus.fresh import Fresh, FreshEvents
 from metawsm.bus.ports import Delivery, Subscription
 from metawsm.bus.projecting import position
@@ -313,7 +313,11 @@ class _Builder:
 
     def _outbox_rows(self, refill: Refill, status: str, after: int, upto: int, limit: int) -> list[Queued]:
         events = not refill.active  # the refill publishes them, in sequence order
-        return self.readers.query(lambda db: self.outbox.queued(db, status, after, upto, limit, events))
+        rows = self.readers.query(lambda db: self.outbox.queued(db, status, after, upto, limit, events))
+        for row in rows:
+            if row.sequence is None:  # its delivery need not look it up again
+                self.fresh.keep(CommandRow(row.row_id, row.message_id, row.topic, row.key, row.text, status))
+        return rows
 
     def _refill_start(self) -> int:
         redis = self.policy.forum.redis

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from json.encoder import c_make_encoder, encode_basestring  # type: ignore[attr-defined]  # typeshed has one of two
 from operator import attrgetter
 from typing import Any
 
@@ -16,6 +15,7 @@ from metawsm.domain import events
 from metawsm.domain.envelope import Envelope
 from metawsm.domain.errors import Undecodable
 from metawsm.domain.events import Event, Fact
+from metawsm.messages.json_text import from_json, to_json
 
 Payload = dict[str, Any]
 EVENT_COLUMNS = (
@@ -40,15 +40,8 @@ def _converter() -> cattrs.Converter:
 _CONVERTER = _converter()
 
 
-# What JSONEncoder.encode makes anew for each call, which costs it half of its time.
-_CHUNKS = c_make_encoder(None, json.JSONEncoder().default, encode_basestring, None, ":", ",", False, False, True)
 _HEAD_NAMES = tuple(each.name for each in attrs.fields(Envelope))
 _HEAD_VALUES = attrgetter(*_HEAD_NAMES)
-
-
-def to_json(value: Any) -> str:
-    """Compact JSON text; keeps every character as it is."""
-    return "".join(_CHUNKS(value, 0))
 
 
 def payload_of(fact: Fact) -> Payload:
@@ -90,7 +83,7 @@ def _head_of(row: Sequence[Any]) -> Envelope:
 
 def wire_event(sequence: int, envelope: Envelope, payload_json: str) -> str:
     """An event as it goes over the wire: to streams, REST and WebSocket alike (contract, section 2)."""
-    head, text = to_json(envelope_of(envelope)), encode_basestring(payload_json)
+    head, text = to_json(envelope_of(envelope)), to_json(payload_json)
     return f'{{"sequence":{sequence},"envelope":{head},"payload_json":{text},"payload":{payload_json}}}'
 
 
@@ -107,7 +100,7 @@ def command_json(envelope: Envelope, body: Mapping[str, Any]) -> str:
 def read_command(text: str | bytes) -> tuple[dict[str, Any], Payload]:
     """Envelope and payload objects of a written command. Raises Undecodable with the reason."""
     try:
-        command = json.loads(text)
+        command = from_json(text)
     except (ValueError, RecursionError) as error:
         raise Undecodable(f"the payload is not JSON: {error}") from error
     if not isinstance(command, dict):

@@ -19,7 +19,8 @@ from metawsm.domain.events import (
     ThreadOpened,
 )
 from metawsm.domain.ids import post_id
-from metawsm.messages.codec import payload_of, to_json, wire_event
+from metawsm.messages.codec import payload_of, wire_event
+from metawsm.messages.json_text import to_json
 from metawsm.messages.topics import Topics
 
 _INSERT_EVENT = """
