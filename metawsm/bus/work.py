@@ -18,7 +18,10 @@ from metawsm.domain.view import view
 
 @frozen
 class Queued:
-    """An outbox row on its way to Redis. `sequence` is None for commands; `text` is the message's JSON payload."""
+    """An outbox row on its way to Redis. `sequence` is None for commands; `text` is the message's JSON payload.
+
+    `event` is known of an event that was appended just now.
+    """
 
     row_id: int
     kind: str
@@ -29,6 +32,7 @@ class Queued:
     name: str
     correlation_id: str
     sequence: int | None = None
+    event: Event | None = None
 
 
 class Store(Protocol):

@@ -175,6 +175,10 @@ class _Builder:
         )
 
     def _handled(self, handled: Handled) -> None:
+        for row in handled.queued:
+            if row.event is not None:
+                head = row.event.envelope
+                self.tail.tell(TailEvent(row.event.sequence, head.ticket, head.run_id, head.thread_id, row.text))
         self.commands.handled(handled)
 
     def _failed(self, command_id: str, outcome: Outcome) -> None:

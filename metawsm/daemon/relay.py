@@ -32,6 +32,7 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.05, 1.0  # seconds between attempts while Redis i
 FAULT_PAUSE = 1.0  # seconds until rows that Redis refused are tried again
 MEND_PAUSE = 30.0  # seconds between two repairs of streams that hold what is not ours
 COMPANY = 0.002  # seconds that events and acks wait for a command to travel with: each round trip costs 0.2 ms
+LAST_WORDS = 0.2  # seconds that an orderly stop leaves for what waits to be published
 READ_ALL = 0.01  # seconds after which streams are read again to which nothing was published by us
 QUIET = 0.02  # seconds without work after which the listener may block
 log = logging.getLogger("metawsm.relay")
@@ -167,6 +168,17 @@ class Relay:
                 self.connected, self.fault = False, "the relay failed"
                 self._backlog.reread()
                 raise
+
+    def finish(self) -> None:
+        """Publish what waits, as far as a moment allows: the daemon is stopping, and nothing new comes."""
+        until = time.monotonic() + LAST_WORDS
+        self._wake.set()
+        while self.connected and self._busy and time.monotonic() < until:
+            gevent.sleep(0.002)
+
+    @property
+    def _busy(self) -> bool:
+        return self._exchanging or bool(self._acks) or self._backlog.waiting
 
     def listen(self) -> None:
         """The loop of the blocking reader for external publishers; ends only by being killed."""

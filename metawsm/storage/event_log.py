@@ -73,7 +73,7 @@ class EventLog:
         event = Event(sequence, head, fact)
         self.fresh.keep(event, payload_json)
         queued = Queued(
-            row_id, "event", head.event_id, topic, key, text, head.event_type, head.correlation_id, sequence
+            row_id, "event", head.event_id, topic, key, text, head.event_type, head.correlation_id, sequence, event
         )
         return event, queued
 

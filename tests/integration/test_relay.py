@@ -143,6 +143,7 @@ def test_somebody_elses_entry_on_an_event_topic_costs_nobody_a_group(
     assert ask(daemon) == 201
     with server.client() as client:
         client.xgroup_create(topic, "reports", "0")
+        eventually(lambda: client.xlen(topic) == 1)
         assert len(client.xreadgroup("reports", "me", {topic: ">"}, noack=True)[0][1]) == 1
         stray = client.xadd(topic, {"a": "b"})
         assert ask(daemon) == 201

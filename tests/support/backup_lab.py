@@ -14,8 +14,6 @@ from metawsm.domain import actions
 from metawsm.storage import meta
 from metawsm.storage.backup import create
 from metawsm.storage.examine import Facts, facts
-from metawsm.storage.identity import APPLICATION_ID
-from metawsm.storage.migrations import Migration, migrate
 from metawsm.storage.schema_steps import STEPS
 from tests.support.read_side import Forum
 
@@ -26,10 +24,7 @@ def fill(
     path: Path, threads: int = 12, database_id: str = "db-one", schema: int = len(STEPS), body: str = "b"
 ) -> Facts:
     """Make a database with answered threads, read models and one command to be done; tell what it holds."""
-    forum = Forum(path)
-    # The forum of the tests has the first step's tables already.
-    forum.db.pragma("application_id", APPLICATION_ID)
-    migrate(forum.db, [Migration(1, STEPS[0].name, lambda db: None), *STEPS[1:schema]])
+    forum = Forum(path, STEPS[:schema])
     forum.write(lambda: meta.identify(forum.db, database_id))
     for number in range(threads):
         thread = forum.open(body=f"{body} {number}")
