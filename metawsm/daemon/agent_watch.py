@@ -17,12 +17,14 @@ from metawsm.bus.internal import Internal
 from metawsm.bus.outside import Exit, Git, Launcher, Pane, Tmux
 from metawsm.bus.ports import Db, Writer
 from metawsm.bus.work import Queued
-from metawsm.domain.errors import OutsideError, Unavailable
+from metawsm.domain.errors import MetawsmError, OutsideError
 from metawsm.domain.run_health import Seen, Thresholds, state_of
 from metawsm.domain.view import timestamp
 from metawsm.storage.run_reads import Watched, save_checkout, save_measures, watched_agents, watched_places
 
 AT_ONCE = 2  # checkouts that are looked at side by side
+JUMP_SECONDS = 5.0  # by which the clock and the time that passes may differ from one look to the next
+Looks = Sequence[tuple[Watched, Pane | None]]
 log = logging.getLogger("metawsm.agents")
 
 
@@ -51,6 +53,8 @@ class AgentWatch:
         self._mark = mark
         self._on_commands = on_commands
         self._noted: dict[tuple[str, str], float] = {}
+        self._ahead: float | None = None
+        self._jumped_at = 0.0
         self.fault: str | None = None
 
     def sessions(self, seconds: float) -> None:
@@ -70,7 +74,7 @@ class AgentWatch:
         try:
             look()
             self.fault = None
-        except (OutsideError, Unavailable) as error:
+        except MetawsmError as error:
             if self.fault != error.message:
                 log.warning("agents cannot be looked at: %s", error.message)
             self.fault = error.message
@@ -81,36 +85,56 @@ class AgentWatch:
         if not agents:
             return
         panes, now = self._tmux.panes(), time.time()
+        self._mind_jumps(now)
+        looks = [(agent, self._own(agent, panes.get(agent.session))) for agent in agents]
+        self._store(self._measures(looks), self._news(looks, now))
+        self._noted = {(agent.run_id, agent.name): pane.activity for agent, pane in looks if pane}
+
+    def _own(self, agent: Watched, pane: Pane | None) -> Pane | None:
+        """The agent's pane; that of somebody else's session by the same name is not it."""
+        return pane if pane and pane.owner == self._mark(agent.run_id, agent.name) else None
+
+    def _measures(self, looks: Looks) -> list[tuple[str, str, str | None, str | None]]:
+        """Activity that was not noted before."""
+        return [
+            (agent.run_id, agent.name, _text(pane.activity), None)
+            for agent, pane in looks
+            if pane and self._noted.get((agent.run_id, agent.name)) != pane.activity
+        ]
+
+    def _news(self, looks: Looks, now: float) -> dict[str, dict[str, Any]]:
+        """By run and agent: states that are others than those that are known."""
         news: dict[str, dict[str, Any]] = {}
-        measures = []
-        for agent in agents:
-            seen = self._seen(agent, panes.get(agent.session))
+        for agent, pane in looks:
+            seen = self._seen(agent, pane, now)
             state, reason = state_of(seen, now, self._thresholds)
             if state != agent.state:
                 told = {"state": state, "reason": reason, "exit_code": seen.exit_code, "state_since": agent.state_since}
                 news.setdefault(agent.run_id, {})[agent.name] = told
-            if seen.activity is not None and self._is_new(agent, seen.activity):
-                measures.append((agent.run_id, agent.name, _text(seen.activity), None))
-        self._store(measures, news)
+        return news
 
-    def _seen(self, agent: Watched, pane: Pane | None) -> Seen:
-        if pane is not None and pane.owner != self._mark(agent.run_id, agent.name):
-            pane = None  # somebody else's, by the same name
+    def _mind_jumps(self, now: float) -> None:
+        """While the machine sleeps nobody works, and a clock that is set tells of no silence: both count from here."""
+        ahead = now - time.monotonic()
+        if self._ahead is not None and abs(ahead - self._ahead) > JUMP_SECONDS:
+            log.warning("the clock moved by %.0f s; agents are measured anew", ahead - self._ahead)
+            self._jumped_at = now
+        self._ahead = ahead
+
+    def _counted(self, at: float, now: float) -> float:
+        """Since when something counts: from before the newest jump since the jump, and nothing from the future."""
+        return min(max(at, self._jumped_at), now)
+
+    def _seen(self, agent: Watched, pane: Pane | None, now: float) -> Seen:
         end = self._launcher.exit(Path(agent.folder)) if agent.folder else Exit()
+        progress = max(_seconds(agent.progress_at), end.started or 0.0)
         return Seen(
             session=pane is not None and not pane.dead,
             ended=end.ended is not None,
             exit_code=end.code,
-            activity=pane.activity if pane else None,
-            progress=max(_seconds(agent.progress_at), end.started or 0.0) or None,
+            activity=self._counted(pane.activity, now) if pane else None,
+            progress=self._counted(progress, now) if progress else None,
         )
-
-    def _is_new(self, agent: Watched, activity: float) -> bool:
-        place = (agent.run_id, agent.name)
-        if self._noted.get(place) == activity:
-            return False
-        self._noted[place] = activity
-        return True
 
     def _store(self, measures: Sequence[Any], news: Mapping[str, dict[str, Any]]) -> None:
         """The measures, and a command for each run of which there is news, in one commit."""
@@ -152,7 +176,7 @@ class AgentWatch:
 
         try:
             self._writer.run(store)
-        except Unavailable as error:
+        except MetawsmError as error:
             log.warning("what was seen of %s could not be kept: %s", workspace, error.message)
 
     def _checkout(self, place: Path) -> dict[str, Any]:
