@@ -12,7 +12,8 @@ NOTE_LIMIT = 4 * 1024  # bytes of UTF-8
 
 _NAME = re.compile(NAME_PATTERN)
 _THREAD_ID = re.compile(THREAD_ID_PATTERN)
-_NO_BRANCH = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|//|^[-/.]|[/.]$|\.lock(/|$)|/\.")
+_HIDDEN = "\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # git takes them; on a screen nobody sees them
+_NO_BRANCH = re.compile(r"[\x00-\x20~^:?*\[\\" + _HIDDEN + r"]|\.\.|@\{|//|^[-/.]|[/.]$|\.lock(/|$)|/\.")
 _UNSLUGGABLE = re.compile(r"[^a-z0-9]+")
 
 
@@ -24,10 +25,10 @@ def name_fault(text: str) -> str | None:
 
 
 def branch_fault(text: str) -> str | None:
-    """Say why git would not take a branch of this name, or None (`git help check-ref-format`)."""
+    """Say why a branch cannot have this name, or None (`git help check-ref-format`)."""
     if text and text != "@" and not _NO_BRANCH.search(text):
         return None
-    return f"is not a branch name git accepts: {text!r}"
+    return f"is no name of a branch that git accepts and a screen shows: {text!r}"
 
 
 def thread_id_fault(text: str) -> str | None:

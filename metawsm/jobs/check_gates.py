@@ -17,11 +17,19 @@ SHOWN = 5  # files of a checkout that are named
 def do(tools: JobTools, job: Job) -> Result:
     """Look at every workspace; everything that bars is told at once."""
     run, _ = step_of(tools, job)
-    gates = [*_unsynced(run), *_dirty(tools, run), *_undocumented(tools, run)]
+    gates = [*_gone(run)] or [*_unsynced(run), *_dirty(tools, run), *_undocumented(tools, run)]
     if gates:
         told = [{"text": gate.text, "mend": gate.mend} for gate in gates]
         raise Obstructed("; ".join(gate.told() for gate in gates), details={"gates": told})
     return {}
+
+
+def _gone(run: Run) -> Iterator[Gate]:
+    """Folders that somebody removed by hand: a cleanup takes note of it, a restart makes them anew."""
+    for workspace in run.workspaces:
+        for place in (Path(workspace.path, repo) for repo in run.repos):
+            if not place.is_dir():
+                yield Gate(f"{place} is not there any more", f"metawsm.pyz cleanup --run-id {run.run_id}")
 
 
 def _unsynced(run: Run) -> Iterator[Gate]:

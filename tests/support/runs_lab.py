@@ -102,9 +102,13 @@ class Lab:
         """The command line of a person in the project's folder."""
         return subprocess.run(
             [*self.daemon.command, *arguments],
-            cwd=self.folder, input=stdin, capture_output=True, text=True, timeout=120,
-            env=environment(METAWSM_SERVER=self.daemon.url),
+            cwd=self.folder, input=stdin, capture_output=True, text=True, timeout=120, env=self.environment,
         )  # fmt: skip
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The variables of a person's shell."""
+        return environment(METAWSM_SERVER=self.daemon.url)
 
     def rows(self, sql: str) -> list[tuple[Any, ...]]:
         """What a query says of the database."""
