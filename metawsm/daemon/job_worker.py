@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 import gevent
 from gevent.event import Event
+from gevent.pool import Group
 
 from metawsm.bus.internal import Internal
 from metawsm.bus.jobs import Job, JobSpec, JobTools, Later, Result, record_step, shown
@@ -21,6 +22,7 @@ from metawsm.domain.errors import MetawsmError, Obstructed, OutcomeUnknown, Unav
 
 MOST = 16  # jobs at work at once, of all kinds
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0  # seconds between attempts
+LAST_SECONDS, END_SECONDS = 1.0, 4.0  # at the end: for jobs to end by themselves, then for their programs to be ended
 LOOK = 30.0  # seconds after which the table is looked at, prompted or not
 log = logging.getLogger("metawsm.jobs")
 
@@ -75,12 +77,20 @@ class JobWorker:
         self._retries = retries
         self._on_commands = on_commands
         self._wake = Event()
+        self._at_work = Group()
+        self._ending = False
         self._lanes: set[str] = set()
         self._kinds: Counter[str] = Counter()
 
     def prompt(self) -> None:
         """There may be jobs that can begin."""
         self._wake.set()
+
+    def end(self) -> None:
+        """Begin nothing more. What does not end in a moment is cut off, with its program: the next process goes on."""
+        self._ending = True
+        self._at_work.join(LAST_SECONDS)
+        self._at_work.kill(timeout=END_SECONDS)
 
     @property
     def at_work(self) -> int:
@@ -117,7 +127,7 @@ class JobWorker:
 
     @property
     def _has_room(self) -> bool:
-        return self.at_work < MOST
+        return self.at_work < MOST and not self._ending
 
     def _begin(self, job: Job) -> bool:
         spec = self._specs.get(job.kind)
@@ -126,7 +136,7 @@ class JobWorker:
             return False
         self._lanes.add(job.lane)
         self._kinds[job.kind] += 1
-        gevent.spawn(self._work, job)
+        self._at_work.spawn(self._work, job)
         return True
 
     def _claim(self, db: Db, job: Job) -> bool:

@@ -102,6 +102,7 @@ class Process:
         parts.callback(server.stop, self._options.shutdown_timeout)
         parts.callback(gevent.spawn_later, WAITING_SECONDS, core.waiting.release_all, QUEUED)
         self._runs(core, server.address)
+        parts.callback(core.runs.worker.end)
         lock.note(self._holder(server.address))
         self._announce(server.address)
 

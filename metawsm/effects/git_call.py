@@ -20,14 +20,20 @@ IDENTITY = ("-c", "user.name=metawsm", "-c", "user.email=metawsm@localhost")
 _COMMIT = re.compile(r"[0-9a-f]{40,64}")
 
 
-def ask(path: Path, *args: str, timeout: float = program.TIMEOUT_SECONDS, most_bytes: int = program.MOST_BYTES) -> Ran:
-    """Run git in a checkout; its exit code is an answer."""
-    return program.run(_argv(path, args), timeout=timeout, most_bytes=most_bytes)
+def ask(
+    path: Path,
+    *args: str,
+    timeout: float = program.TIMEOUT_SECONDS,
+    most_bytes: int = program.MOST_BYTES,
+    keeps: int | None = None,
+) -> Ran:
+    """Run git in a checkout; its exit code is an answer. `keeps`: see `program.run`."""
+    return program.run(_argv(path, args), timeout=timeout, most_bytes=most_bytes, keeps=keeps)
 
 
-def tell(path: Path, *args: str, timeout: float = program.TIMEOUT_SECONDS) -> str:
-    """Run git in a checkout and return its output; raises ProgramFailed with its words."""
-    return program.check(_argv(path, args), timeout=timeout).out
+def tell(path: Path, *args: str, timeout: float = program.TIMEOUT_SECONDS, keeps: int | None = None) -> str:
+    """Like `ask`, for its output; raises ProgramFailed with its words."""
+    return program.check(_argv(path, args), timeout=timeout, keeps=keeps).out
 
 
 def commit_at(repo: Path, ref: str) -> str:

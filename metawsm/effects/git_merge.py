@@ -14,7 +14,10 @@ from pathlib import Path
 from metawsm.bus.outside import Merged
 from metawsm.domain.errors import MergeConflict, Obstructed
 from metawsm.domain.plain_text import clean
-from metawsm.effects import git_call, git_status, git_worktrees, program
+from metawsm.effects import file_lock, git_call, git_status, git_worktrees, program
+
+ALONE = ("-c", "maintenance.auto=false", "-c", "gc.auto=0")
+"""It leaves nobody behind who would keep the lock."""
 
 
 def merge(repo: Path, branch: str, base: str, message: str) -> Merged:
@@ -26,8 +29,8 @@ def merge(repo: Path, branch: str, base: str, message: str) -> Merged:
     place = next((tree.path for tree in git_worktrees.listed(repo) if tree.branch == base), None)
     if place is not None:
         git_worktrees.refuse_changes(place, git_status.status(place, untracked="no").changes())
-    with _passing_worktree(repo, tip, old) as bench:
-        _merge_at(bench, tip, branch, base, message)
+    with _passing_worktree(repo, tip, old) as (bench, lock):
+        _merge_at(bench, tip, branch, base, message, lock)
         new = git_call.tell(bench, "rev-parse", "HEAD").strip()
     if place is not None:
         git_call.tell(place, "merge", "--ff-only", "--quiet", new, timeout=git_call.SLOW_SECONDS)
@@ -48,22 +51,26 @@ def _local(repo: Path, base: str) -> str:
 
 
 @contextmanager
-def _passing_worktree(repo: Path, tip: str, start: str) -> Iterator[Path]:
-    """A worktree at `start` inside the repository's own folder; what a crash left of an earlier one goes first."""
+def _passing_worktree(repo: Path, tip: str, start: str) -> Iterator[tuple[Path, int]]:
+    """A worktree at `start` inside the repository's own folder, and the lock on it; what a crash left goes first."""
     own = git_call.tell(repo, "rev-parse", "--path-format=absolute", "--git-common-dir").rstrip("\n")
-    bench = Path(own) / "metawsm" / f"merge-{tip[:16]}"
-    git_worktrees.remove(repo, bench, force=True)
-    shutil.rmtree(bench, ignore_errors=True)
-    try:
-        git_call.tell(repo, "worktree", "add", "--detach", str(bench), start, timeout=git_call.SLOW_SECONDS)
-        yield bench
-    finally:
-        git_worktrees.remove(repo, bench, force=True)
+    place = Path(own) / "metawsm"
+    bench = place / f"merge-{tip[:16]}"
+    with file_lock.held(place / "lock", git_call.SLOW_SECONDS) as lock:
+        for left in place.glob("merge-*"):
+            git_worktrees.remove(repo, left, force=True)
+            shutil.rmtree(left, ignore_errors=True)
+        try:
+            add = ("worktree", "add", "--detach", str(bench), start)
+            git_call.tell(repo, *add, timeout=git_call.SLOW_SECONDS, keeps=lock)
+            yield bench, lock
+        finally:
+            git_worktrees.remove(repo, bench, force=True)
 
 
-def _merge_at(bench: Path, tip: str, branch: str, base: str, message: str) -> None:
-    argv = (*git_call.identity(bench), "merge", "--no-ff", "--no-edit", "-m", message, tip)
-    ran = git_call.ask(bench, *argv, timeout=git_call.SLOW_SECONDS)
+def _merge_at(bench: Path, tip: str, branch: str, base: str, message: str, lock: int) -> None:
+    argv = (*ALONE, *git_call.identity(bench), "merge", "--no-ff", "--no-edit", "-m", message, tip)
+    ran = git_call.ask(bench, *argv, timeout=git_call.SLOW_SECONDS, keeps=lock)
     if ran.code == 0:
         return
     listing = git_call.tell(bench, "diff", "--name-only", "--diff-filter=U", "-z")

@@ -12,7 +12,10 @@ from attrs import frozen
 from metawsm.bus.outside import Changes, Worktree
 from metawsm.domain.errors import Obstructed
 from metawsm.domain.plain_text import clean
-from metawsm.effects import git_call, git_status
+from metawsm.effects import file_lock, git_call, git_status
+
+OURS = ".metawsm"
+"""A folder of ours beside worktrees; it goes with the workspace."""
 
 NAMED = 8
 """How many changed files an error names."""
@@ -33,7 +36,16 @@ def listed(repo: Path) -> tuple[Worktree, ...]:
 
 
 def add(repo: Path, path: Path, branch: str, start: str) -> None:
-    """Make the worktree, or leave it as it is if it is the wanted one. Raises Obstructed."""
+    """Make the worktree, or leave it as it is if it is the wanted one. Raises Obstructed.
+
+    A git of a process that was killed meanwhile is waited for: it goes on, and when it fails it removes its worktree,
+    which would be ours by then.
+    """
+    with file_lock.held(path.parent / OURS / f"{path.name}.lock", git_call.SLOW_SECONDS) as lock:
+        _add(repo, path, branch, start, lock)
+
+
+def _add(repo: Path, path: Path, branch: str, start: str, lock: int) -> None:
     git_call.tell(repo, "worktree", "prune")
     for entry in _entries(repo):
         if entry.tree.path == _real(path) and entry.half_made:
@@ -44,7 +56,8 @@ def add(repo: Path, path: Path, branch: str, start: str) -> None:
             raise Obstructed(f'Branch "{branch}" of {repo} is checked out at {entry.tree.path} already.')
     if path.is_symlink() or (path.exists() and not (path.is_dir() and not any(path.iterdir()))):
         raise Obstructed(f"{path} exists and is no worktree of {repo}: move it away.")
-    git_call.tell(repo, "worktree", "add", *_what(repo, path, branch, start), timeout=git_call.SLOW_SECONDS)
+    what = _what(repo, path, branch, start)
+    git_call.tell(repo, "worktree", "add", *what, timeout=git_call.SLOW_SECONDS, keeps=lock)
     return None
 
 

@@ -36,6 +36,8 @@ END_SECONDS = 2.0
 """How long a program that is ended may take to tidy up (git removes its lock files)."""
 
 LONGEST_PAUSE = 0.02
+KEPT = 9
+"""The number that a file has which a program keeps open for us."""
 
 PACKAGES = {
     "git": "install git (Debian: apt install git)",
@@ -93,13 +95,15 @@ def run(
     stdin: bytes | None = None,
     timeout: float = TIMEOUT_SECONDS,
     most_bytes: int = MOST_BYTES,
+    keeps: int | None = None,
 ) -> Ran:
     """Run a program in a session of its own, without a terminal, and wait for its end; any exit code is an answer.
 
-    Raises ProgramMissing when it cannot be started, TimedOut after `timeout` seconds; it is ended then, with all that
-    it started.
+    `keeps` is a file of ours that stays open in it: a lock on that file lasts until the program and all that it started
+    have ended, even if this process has ended before. Raises ProgramMissing when it cannot be started, TimedOut after
+    `timeout` seconds; it is ended then, with all that it started.
     """
-    child = _spawn(argv, tool_environment() if env is None else env, stdin, most_bytes)
+    child = _spawn(argv, tool_environment() if env is None else env, stdin, most_bytes, keeps)
     try:
         code = child.converse(time.monotonic() + timeout)
     except TimeoutError:
@@ -115,10 +119,10 @@ def check(
     env: Mapping[str, str] | None = None,
     stdin: bytes | None = None,
     timeout: float = TIMEOUT_SECONDS,
-    most_bytes: int = MOST_BYTES,
+    keeps: int | None = None,
 ) -> Ran:
     """Like `run`; raises ProgramFailed when the exit code is not 0."""
-    ran = run(argv, env=env, stdin=stdin, timeout=timeout, most_bytes=most_bytes)
+    ran = run(argv, env=env, stdin=stdin, timeout=timeout, keeps=keeps)
     if ran.code:
         raise failure(argv, ran)
     return ran
@@ -256,7 +260,9 @@ def _left(deadline: float) -> float:
     return left
 
 
-def _spawn(argv: Sequence[str], env: Mapping[str, str], stdin: bytes | None, most_bytes: int) -> _Child:
+def _spawn(
+    argv: Sequence[str], env: Mapping[str, str], stdin: bytes | None, most_bytes: int, keeps: int | None
+) -> _Child:
     path = find(argv[0])
     theirs: list[int] = []
     ours: list[int] = []
@@ -267,7 +273,7 @@ def _spawn(argv: Sequence[str], env: Mapping[str, str], stdin: bytes | None, mos
             _pipe(reader=theirs, writer=ours)
         _pipe(reader=ours, writer=theirs)
         _pipe(reader=ours, writer=theirs)
-        pid = _start(path, argv, env, theirs)
+        pid = _start(path, argv, env, dict(enumerate(theirs)) | ({KEPT: keeps} if keeps is not None else {}))
     except BaseException:
         _close(ours)
         raise
@@ -292,13 +298,13 @@ def _child(pid: int, ours: list[int], stdin: bytes, most_bytes: int) -> _Child:
     return _Child(pid, pipes, frozenset(into), out, err)
 
 
-def _start(path: str, argv: Sequence[str], env: Mapping[str, str], theirs: list[int]) -> int:
+def _start(path: str, argv: Sequence[str], env: Mapping[str, str], theirs: Mapping[int, int]) -> int:
     try:
         pid = os.posix_spawn(
             path,
             list(argv),
             dict(env),
-            file_actions=[(os.POSIX_SPAWN_DUP2, end, number) for number, end in enumerate(theirs)],
+            file_actions=[(os.POSIX_SPAWN_DUP2, end, number) for number, end in theirs.items()],
             setsid=True,
             setsigmask=(),
             setsigdef=(signal.SIGPIPE, signal.SIGXFSZ),

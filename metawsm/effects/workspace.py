@@ -16,9 +16,7 @@ from metawsm.bus.outside import Git, Start, Workspace
 from metawsm.domain.errors import Obstructed
 from metawsm.domain.plain_text import clean
 from metawsm.effects import git_worktrees
-
-OURS = ".metawsm"
-"""A folder of ours in a workspace; it goes with it."""
+from metawsm.effects.git_worktrees import OURS
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.support.eventually import eventually
+from tests.support.run_mishaps import SLEEPER
 from tests.support.runs_lab import Lab, git, slow_programs
 
 # It notes each of its starts, and goes on asking and reporting through a daemon that is away; a repeat has the same id.
@@ -80,6 +82,46 @@ def test_killed_while_it_begins(lab: Lab, kind: str, after: float) -> None:
     assert [line for line in git(home, "log", "--format=%s").splitlines() if line.startswith("MET-1")] == [
         f"MET-1: ticket documents of run {run_id}"
     ]
+
+
+@pytest.fixture
+def slow(pyz: Path, tmp_path: Path) -> Iterator[Lab]:
+    """A project whose repositories take seconds to check out."""
+    with Lab(tmp_path, [sys.executable, str(pyz)], {"bob": SLEEPER}) as made:
+        for repo in made.repos.values():
+            (repo / ".gitattributes").write_text("*.txt filter=slow\n")
+            for name in ("a", "b", "c"):
+                (repo / f"{name}.txt").write_text(name)
+            git(repo, "add", "--all")
+            git(repo, "commit", "-qm", "slow")
+            git(repo, "config", "filter.slow.smudge", 'sh -c "sleep 0.5; cat"')
+        yield made
+
+
+def at_work_in(folder: Path) -> list[str]:
+    """Processes of git that make a worktree there."""
+    lines = subprocess.run(["ps", "-wweo", "args"], capture_output=True, text=True).stdout.splitlines()
+    return [line for line in lines if line.startswith("git ") and "worktree add" in line and str(folder) in line]
+
+
+@pytest.mark.parametrize("how", ["kill", "stop"])
+@pytest.mark.parametrize("after", [0.3, pytest.param(1.0, marks=pytest.mark.faults), 2.5])
+def test_a_git_that_goes_on(slow: Lab, how: str, after: float) -> None:
+    """A daemon that is stopped takes its git along; one that is killed leaves it, and the next one waits for it.
+
+    The git that was left removes its worktree when it fails: by then it would be the one that the next daemon has made.
+    """
+    run_id = slow.start()
+    eventually(lambda: at_work_in(slow.folder), timeout=20)
+    time.sleep(after)
+    getattr(slow.daemon, how)()
+    assert bool(at_work_in(slow.folder)) == (how == "kill")
+    slow.daemon.start()
+    run = slow.until(run_id, "running", timeout=60)
+    eventually(lambda: not at_work_in(slow.folder), timeout=20)
+    assert {step["attempts"] for step in run["steps"] if step["kind"] == "create_workspace"} <= {1, 2}
+    for place in slow.checkouts(run_id):
+        assert git(place, "status", "--porcelain") == "" and (place / "c.txt").read_text() == "c"
 
 
 @pytest.mark.faults

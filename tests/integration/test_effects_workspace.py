@@ -102,7 +102,7 @@ def test_work_is_deleted_only_by_force(workspaces: WorktreeWorkspaces, tmp_path:
 def test_other_peoples_files_stay(workspaces: WorktreeWorkspaces) -> None:
     """Our own folder goes."""
     made = workspaces.create(NAME, ["api"], BRANCH, "main")
-    (made.path / ".metawsm").mkdir()
+    (made.path / ".metawsm").mkdir(exist_ok=True)
     (made.path / ".metawsm" / "note").write_text("x")
     (made.path / "notes of mine").write_text("x")
     (made.path / "folder of mine").mkdir()

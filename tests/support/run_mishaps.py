@@ -70,5 +70,5 @@ def leftovers(lab: Lab, run_id: str) -> list[str]:
             trees = git(repo, "worktree", "list", "--porcelain").splitlines()
             found += [f"{name}: {line}" for line in trees for place in places if str(place) in line]
             found += [f"{name}: {line}" for line in git(repo, "status", "--porcelain").splitlines()]
-            found += [str(bench) for bench in (repo / ".git" / "metawsm").glob("*")]
+            found += [str(bench) for bench in (repo / ".git" / "metawsm").glob("merge-*")]
     return found
