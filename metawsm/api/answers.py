@@ -200,7 +200,8 @@ ANSWERS: dict[str, Schema] = {
             "debug": obj(
                 {
                     "generated_at": TIME, "outbox": OUTBOX, "outbox_messages": array(ANYTHING),
-                    "events": array(ANYTHING), "threads": array(ANYTHING), "control_threads": array(ANYTHING),
+                    "jobs": array(ANYTHING), "events": array(ANYTHING), "threads": array(ANYTHING),
+                    "control_threads": array(ANYTHING),
                     "bus": obj(
                         {"running": FLAG, **BUS, "redis_url": TEXT, "stream_name": TEXT, "consumer_group": TEXT,
                          "consumer_name": TEXT, "topics": array(TOPIC)},
