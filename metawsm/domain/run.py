@@ -211,7 +211,9 @@ def _changes(run: Run, fact: RunFact, at: str) -> dict[str, Any]:
             return {"state": fact.to_state, "state_since": at, "reason": fact.reason}
         case RunStepsAdded():
             kept = tuple(attrs.evolve(s, state="skipped") if s.state == "pending" else s for s in run.steps)
-            return {"steps": (*kept, *_numbered(fact.steps, len(kept))), "action_from": len(kept) + 1, "reason": None}
+            # An action answers the old reason, but for an open question.
+            reason = run.reason if run.state == "awaiting_guidance" else None
+            return {"steps": (*kept, *_numbered(fact.steps, len(kept))), "action_from": len(kept) + 1, "reason": reason}
         case RunRoundStarted():
             sequence = run.last_event_sequence  # its own, since the run is behind it already
             return {"round": fact.round, "agents": tuple(_again(agent, fact, at, sequence) for agent in run.agents)}

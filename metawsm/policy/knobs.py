@@ -108,6 +108,7 @@ def session_pattern(value: str) -> str | None:
     rest = value.replace("{agent}", "a").replace("{workspace}", "w")
     if "{" in rest or "}" in rest:
         return "may contain only {agent} and {workspace} in braces"
-    if "{agent}" not in value:
-        return "must contain {agent}, or two agents would share one session"
+    for part in ("{agent}", "{workspace}"):
+        if part not in value:
+            return f"must contain {part}, or two agents would share one session"
     return None if re.fullmatch(r"[A-Za-z0-9_-]{1,80}", rest) else f"must be letters, digits, '_' or '-', not {value!r}"

@@ -185,7 +185,8 @@ def test_gates_found_by_the_closing_end_it_with_4() -> None:
     story.rest().complete()
     story.do(run_actions.close, None, True)
     first = story.detail()
-    story.fail("api is dirty (mend: git commit); no docs (mend: put them back)")
+    gates = [{"text": "api is dirty", "mend": "git commit"}, {"text": "no docs", "mend": "put them back"}]
+    story.end("failed", "api is dirty; no docs", gates=gates)
     with scripted(runs(first, story.detail()), upgraded(stays(text(HELLO), NEWS))) as server:
         done = shell(["close", "--run-id", "run-1"], METAWSM_SERVER=server.url)
     assert done.returncode == 4

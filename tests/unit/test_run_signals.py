@@ -8,7 +8,7 @@ from metawsm.domain import run_actions
 from metawsm.domain.errors import CloseBlocked
 from metawsm.domain.run_events import AgentStateChanged, RunGuidanceChanged, RunRoundStarted, RunStateChanged
 from metawsm.domain.run_rules import check_close
-from metawsm.domain.run_states import AGENT_STATES, RUNS
+from metawsm.domain.run_states import AGENT_STATES, ALIVE, OBSERVED, RUNS
 from metawsm.domain.run_view import hints, run_view
 from tests.support.run_story import BOOTSTRAPPED, TWO_TICKETS, WISH, RunStory, in_state
 
@@ -164,6 +164,37 @@ def test_only_news_that_is_legal_is_kept(state: str) -> None:
     told = [fact for fact in story.see("ann", state) if isinstance(fact, AgentStateChanged)]
     assert [fact.to_state for fact in told] == ([state] if state not in ("running", "pending", "stopping") else [])
     assert story.see("nobody", "dead") == []
+
+
+@pytest.mark.parametrize("before", ALIVE)
+@pytest.mark.parametrize("after", OBSERVED)
+def test_looks_bring_an_agent_from_state_to_state(before: str, after: str) -> None:
+    """Each state that a look can find follows from each in which it is looked at; then it is stopped or restarted."""
+    story = in_state("running")
+    story.see("ann", before)
+    story.see("ann", after, "seen")
+    ann = story.run.agents[0]
+    assert (ann.state, ann.reason) == (after, "seen" if before != after else None)
+    for action, state in (
+        (run_actions.stop, "stopping"),
+        (lambda run, at: run_actions.restart(run, (), at), "pending"),
+    ):
+        told = story.fork()
+        told.do(action)
+        ended = action is run_actions.stop and after in ("stopped", "failed")
+        assert told.run.agents[0].state == (after if ended else state)
+
+
+@pytest.mark.parametrize("state", ["running", "awaiting_guidance"])
+def test_a_failure_ends_the_work(state: str) -> None:
+    """Of an agent or of a step, while the run waits for an answer, too."""
+    story = in_state(state)
+    other = story.fork()
+    story.see("bob", "failed", "exit code 1", 1)
+    assert states(story) == [("failed", "agent bob: exit code 1")]
+    other.do(run_actions.restart, ("bob",))
+    other.fail("no tmux")
+    assert states(other) == [("failed", "session of bob: no tmux")]
 
 
 GATES = {
