@@ -38,7 +38,7 @@ END_SECONDS = 2.0
 LONGEST_PAUSE = 0.02
 
 PACKAGES = {
-    "git": "install git (Debian: apt install git)",
+    "git": "install git 2.31 or newer (Debian: apt install git)",
     "tmux": "install tmux 3.2 or newer (Debian: apt install tmux)",
     "wsm": "install it, or set workspace.tool to builtin in the policy",
     "docmgr": "install it, or set docs.tool to builtin in the policy",

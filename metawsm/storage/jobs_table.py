@@ -44,6 +44,10 @@ _COUNTS = """
 SELECT status, count(*) FROM jobs WHERE status IN ('pending', 'running') GROUP BY status
 UNION ALL SELECT status, count(*) FROM jobs WHERE status = 'held' GROUP BY status
 """
+_OLDEST = {
+    "pending": "SELECT min(not_before) FROM jobs WHERE status IN ('pending', 'running') AND status = 'pending'",
+    "running": "SELECT min(updated_at) FROM jobs WHERE status IN ('pending', 'running') AND status = 'running'",
+}
 _SHOWN = (
     "id",
     "kind",
@@ -113,6 +117,10 @@ class JobTable:
     def counts(self, db: Db) -> dict[str, int]:
         """How many are pending, running and held."""
         return {"pending": 0, "running": 0, "held": 0} | {str(s): int(n) for s, n in db.execute(_COUNTS)}
+
+    def oldest(self, db: Db, status: str) -> str | None:
+        """Since when the one that has been `pending` (due) or `running` for longest is that."""
+        return next((at for (at,) in db.execute(_OLDEST[status])), None)
 
     def latest(self, db: Db, limit: int) -> list[dict[str, Any]]:
         """The newest jobs, for people."""

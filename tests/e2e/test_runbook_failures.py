@@ -78,7 +78,7 @@ def test_each_command_of_the_page_can_be_typed() -> None:
 
 def test_each_line_of_doctor_that_the_page_names_is_one() -> None:
     """The names of checks stand in the program's text."""
-    named = set(re.findall(r"`((?:program|policy|files|database|redis|daemon|clock)\.[a-z-]+)`", page(PAGE)))
+    named = set(re.findall(r"`((?:program|policy|files|database|redis|runs|daemon|clock)\.[a-z-]+)`", page(PAGE)))
     assert len(named) > 15
     assert named <= set(all_texts())
 
