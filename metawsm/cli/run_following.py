@@ -7,12 +7,12 @@ from typing import Any
 
 from metawsm.cli.forum_watch import Told
 from metawsm.cli.output import indented, note
+from metawsm.cli.run_gates import GATES_STEP
 from metawsm.cli.run_selector import path_of
 from metawsm.cli.session import Session
 from metawsm.cli.step_line import step_line
 from metawsm.client.errors import DaemonUnreachable
 from metawsm.client.feed import Feed
-from metawsm.domain.run_plan import CHECK_GATES
 
 Row = Mapping[str, Any]
 
@@ -64,7 +64,7 @@ class Steps:
             if state != self._told.get(step["index"], "pending"):
                 self._told[step["index"]] = state
                 note(f"[{self._places[step['index']]}/{len(self._places)}] {step_line(step)}")
-                if state == "failed" and step["kind"] != CHECK_GATES:  # whose gates are told one by one in the end
+                if state == "failed" and step["kind"] != GATES_STEP:  # whose gates are told one by one in the end
                     note(indented(step.get("error", "")))
 
     def busy(self, run: Row) -> bool:

@@ -186,7 +186,7 @@ def test_gates_found_by_the_closing_end_it_with_4() -> None:
     story.do(run_actions.close, None, True)
     first = story.detail()
     gates = [{"text": "api is dirty", "mend": "git commit"}, {"text": "no docs", "mend": "put them back"}]
-    story.end("failed", "api is dirty; no docs", gates=gates)
+    story.end("failed", "api is dirty (mend: git commit); no docs (mend: put them back)", gates=gates)
     with scripted(runs(first, story.detail()), upgraded(stays(text(HELLO), NEWS))) as server:
         done = shell(["close", "--run-id", "run-1"], METAWSM_SERVER=server.url)
     assert done.returncode == 4

@@ -11,7 +11,12 @@ from pathlib import Path
 from tests.faults.transport_properties import Attempt, Note
 from tests.support.daemon import Daemon
 from tests.support.redis_servers import ServerHandle
-from tests.support.stream_consumer import StreamPublisher
+from tests.support.stream_consumer import StreamPublisher, pending_count
+
+
+def command_topic(topic: str) -> str:
+    """The stream of a note's command."""
+    return f"forum.commands.{topic}"
 
 
 class CommandPublisher(StreamPublisher):
@@ -19,7 +24,7 @@ class CommandPublisher(StreamPublisher):
 
     def publish(self, topic: str, notes: Sequence[Note]) -> None:
         """On the topic of the command."""
-        super().publish(f"forum.commands.{topic}", notes)
+        super().publish(command_topic(topic), notes)
 
     def payload(self, topic: str, note: Note) -> bytes:
         """Envelope and body."""
@@ -70,6 +75,10 @@ class DaemonMedium:
         log = self._folder / f"notes-{next(self._logs)}.log"
         self._subscribers.append(DaemonSubscriber(self._folder, log, topics, self._broker.url))
         return self._subscribers[-1]
+
+    def unacknowledged(self, topic: str) -> int:
+        """Among the commands."""
+        return pending_count(self._broker, command_topic(topic))
 
     def restart(self, kill: bool) -> None:
         """A real restart on the append-only file."""

@@ -15,8 +15,8 @@ COMMAND = [sys.executable, "-m", "metawsm"]
 
 
 def environment(**extra: str) -> dict[str, str]:
-    """The environment without any of our variables, and the checkout importable."""
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("METAWSM_")}
+    """The environment without any of our variables or a width of the terminal, and the checkout importable."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("METAWSM_", "COLUMNS"))}
     return clean | {"PYTHONPATH": str(ROOT)} | extra
 
 

@@ -125,6 +125,12 @@ class StreamSubscriber:
         return done
 
 
+def pending_count(broker: ServerHandle, stream: str) -> int:
+    """Entries that a stream's groups were delivered and have not acknowledged."""
+    with broker.client() as client:
+        return sum(int(group["pending"]) for group in client.xinfo_groups(stream))
+
+
 class StreamMedium:
     """The transport on a real server, with consumers of one shared group."""
 
@@ -146,6 +152,10 @@ class StreamMedium:
         consumer = name or f"consumer-{next(self._names)}"
         self._subscribers.append(StreamSubscriber(self._broker.url, consumer, topics, group, broken))
         return self._subscribers[-1]
+
+    def unacknowledged(self, topic: str) -> int:
+        """As the groups of the stream count."""
+        return pending_count(self._broker, topic)
 
     def restart(self, kill: bool) -> None:
         """A real restart on the append-only file."""

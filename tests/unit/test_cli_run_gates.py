@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
-from metawsm.cli.run_gates import tell_refusal, tell_step
+from metawsm.cli.run_gates import GATES_STEP, tell_refusal, tell_step
 from metawsm.client.errors import ApiError
 from metawsm.domain import run_actions
 from metawsm.domain.errors import CloseBlocked
+from metawsm.domain.run_plan import CHECK_GATES
 from metawsm.domain.run_rules import Gate
 from tests.support.shown_run import ShownRun
 
@@ -30,6 +31,11 @@ def closing() -> ShownRun:
 def failed(story: ShownRun) -> dict[str, Any]:
     """The step that failed, as readers see it."""
     return next(step for step in story.detail()["steps"] if step["state"] == "failed")
+
+
+def test_both_sides_name_the_step_alike() -> None:
+    """The command line knows the step of the gates by the domain's name."""
+    assert GATES_STEP == CHECK_GATES
 
 
 def test_gates_that_a_step_found_are_told_one_by_one(capsys: pytest.CaptureFixture[str]) -> None:
