@@ -87,7 +87,7 @@ def test_the_reasons_of_dead_letters_are_those_of_the_program() -> None:
     """Each reason of the table stands in the program's text."""
     table = page(PAGE).split("| reason |")[1].split("\n\n")[0]
     reasons = re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)
-    assert len(reasons) == 8
+    assert len(reasons) == 9
     assert set(reasons) <= set(all_texts())
 
 

@@ -57,12 +57,12 @@ def _sessions(tmux: TmuxProgram, socket: str) -> Finding:
 
 def _tools(case: Case) -> Iterator[Finding]:
     """The programs of others, where the policy names them."""
-    wanted = {"wsm": case.policy.workspace.tool, "docmgr": case.policy.docs.tool}
-    for name, tool in wanted.items():
-        if name == tool:
-            found = shutil.which(name)
-            hint = NEEDED.format(program.PACKAGES[name])
-            yield ok(f"runs.{name}", found) if found else warn(f"runs.{name}", f"{name} is not on PATH", hint)
+    named = {case.policy.workspace.tool: "runs.wsm", case.policy.docs.tool: "runs.docmgr"}
+    for tool, name in named.items():
+        if tool != "builtin":
+            found = shutil.which(tool)
+            hint = NEEDED.format(program.PACKAGES[tool])
+            yield ok(name, found) if found else warn(name, f"{tool} is not on PATH", hint)
 
 
 def _workspaces(root: Path, folder: Path) -> Finding:
