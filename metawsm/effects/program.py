@@ -50,8 +50,9 @@ SURROUNDINGS = frozenset({
     "GIT_OBJECT_DIRECTORY", "GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_CONFIG", "GIT_CONFIG_PARAMETERS",
     "GIT_CONFIG_COUNT", "GIT_GRAFT_FILE", "GIT_SHALLOW_FILE", "GIT_REPLACE_REF_BASE", "GIT_NO_REPLACE_OBJECTS",
     "GIT_IMPLICIT_WORK_TREE", "GIT_INTERNAL_SUPER_PREFIX", "GIT_EDITOR", "GIT_SEQUENCE_EDITOR", "GIT_TRACE",
+    "NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC", "INVOCATION_ID", "JOURNAL_STREAM",
 })  # fmt: skip
-"""Where the daemon itself stands: its repository (as `git rev-parse --local-env-vars` lists it) and its terminal."""
+"""Where the daemon itself stands: its repository (as `git rev-parse --local-env-vars` lists it), terminal, service."""
 
 OURS = "METAWSM_"
 """What begins so is the daemon's own, its token among it."""
