@@ -27,11 +27,11 @@ def start(pyz: Path, tmp_path: Path) -> Start:
     program("git")
     program("tmux")
 
-    def begin(folder: Path, **more: str) -> subprocess.Popen[str]:
+    def begin(folder: Path, *arguments: str | Path, **more: str) -> subprocess.Popen[str]:
         env = environment(PATH=path_with(), METAWSM_PYZ=str(pyz), METAWSM_SERVER="http://127.0.0.1:1") | more
         del env["PYTHONPATH"]
         with (tmp_path / "told").open("w") as told:
-            return subprocess.Popen([SCRIPT], cwd=folder, env=env, stdout=told, stderr=told, text=True)
+            return subprocess.Popen([SCRIPT, *arguments], cwd=folder, env=env, stdout=told, stderr=told, text=True)
 
     return begin
 
@@ -61,7 +61,7 @@ def daemon_lives(place: Path) -> bool:
 
 def test_it_plays_a_run_to_its_end(start: Start, place: Path, tmp_path: Path) -> None:
     """The agent asks and is answered, both repositories have its work, and neither process nor workspace is left."""
-    assert start(place).wait(120) == 0, (tmp_path / "told").read_text()
+    assert start(tmp_path, place).wait(120) == 0, (tmp_path / "told").read_text()
     told = (tmp_path / "told").read_text()
     shown = re.findall(r"^\$ metawsm\.pyz (\w+)", told, re.MULTILINE)
     assert shown == [
