@@ -106,6 +106,9 @@ def test_agents_survive_what_systemd_does(lab: Lab, service: configparser.Sectio
     assert [lab.run(run_id)[what] for what in ("state", "round")] == ["running", 1]
     os.kill(restarted["agent"], signal.SIGKILL)  # it is this one that the new daemon looks at
     eventually(lambda: lab.run(run_id)["agents"][0]["state"] == "dead", timeout=15)
+    lab.post(f"/runs/{run_id}/resume")  # as after a reboot
+    eventually(lambda: lab.run(run_id)["agents"][0]["state"] == "running", timeout=15)
+    assert [lab.run(run_id)[what] for what in ("state", "round")] == ["running", 1]
 
 
 def test_agents_do_not_speak_for_the_service(lab: Lab) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 import sys
 from collections.abc import Callable, Iterator
@@ -9,6 +10,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
+from metawsm.api.answers import COMPONENTS
 from metawsm.daemon.read_models import ago
 from metawsm.storage.jobs_table import _COUNTS, _NEXT
 from tests.support.daemon import Daemon
@@ -53,7 +55,9 @@ def part(daemon: Daemon, name: str, status: str) -> Any:
 
 
 def test_at_rest(daemon: Daemon) -> None:
-    """Nothing waits and nobody is watched."""
+    """Nothing waits and nobody is watched; the description of health names all of its parts."""
+    told = set(re.findall(r"`(\w+)`:", COMPONENTS))
+    assert set(daemon.request("GET", "/health").body["components"]) == told
     counts = {"pending": 0, "running": 0, "held": 0, "at_work": 0, "oldest_due_age_seconds": 0.0}
     assert part(daemon, "jobs", "ok") == {"status": "ok", **counts}
     assert part(daemon, "runs", "ok") == {"status": "ok", "agents_watched": 0}
