@@ -34,7 +34,8 @@ from metawsm.domain.events import Event, Fact, ThreadOpened, with_post_id  # noq
 from metawsm.domain.ids import prefixed  # noqa: E402
 from metawsm.domain.thread import Thread, evolve  # noqa: E402
 from metawsm.domain.view import timestamp  # noqa: E402
-from metawsm.messages.codec import EVENT_COLUMNS, payload_of, to_json  # noqa: E402
+from metawsm.messages.codec import EVENT_COLUMNS, payload_of  # noqa: E402
+from metawsm.messages.json_text import to_json  # noqa: E402
 from metawsm.messages.thread_rows import COLUMN_LIST, COLUMNS, to_row  # noqa: E402
 from metawsm.projections import ALL  # noqa: E402
 from metawsm.storage.connection import open_writer  # noqa: E402

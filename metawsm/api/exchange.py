@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl
 from attrs import define, field, frozen
 
 from metawsm.domain.errors import Malformed
-from metawsm.messages.codec import to_json
+from metawsm.messages.json_text import from_json, to_json
 
 Environ = dict[str, Any]
 _LINES = {status.value: f"{status.value} {status.phrase}" for status in HTTPStatus}
@@ -79,7 +79,7 @@ class Request:
         raw = self.environ["wsgi.input"].read()
         try:
             # decoded here, since json guesses other encodings and lets half characters pass
-            value = json.loads(raw.decode() or "{}", parse_constant=_refuse_constant)
+            value = from_json(raw.decode() or "{}", _DECODE)
         except (ValueError, RecursionError) as error:
             raise Malformed(f"the body is not JSON: {_short(error)}") from error
         if not isinstance(value, dict):
@@ -111,6 +111,10 @@ def _parsed(text: str) -> dict[str, str]:
 
 def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
+
+
+# json.loads with other than its default options makes a new decoder for each call.
+_DECODE = json.JSONDecoder(parse_constant=_refuse_constant).decode
 
 
 def _short(error: Exception) -> str:

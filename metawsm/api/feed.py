@@ -16,7 +16,7 @@ from metawsm.api.exchange import Environ, Request, number
 from metawsm.api.websocket import Socket, accept, encode_text
 from metawsm.bus.paging import portion
 from metawsm.domain.errors import Overloaded, Unavailable
-from metawsm.messages.codec import to_json
+from metawsm.messages.json_text import to_json
 
 HEARTBEAT = 25.0  # seconds
 FILTERS = ("ticket", "run_id", "thread_id")

@@ -18,7 +18,8 @@ from metawsm.bus.work import Queued, Store, Tools, Work
 from metawsm.domain.envelope import Envelope
 from metawsm.domain.errors import InvalidFields, NotAllowed, Rejected
 from metawsm.domain.states import RESPONDERS
-from metawsm.messages.codec import envelope_from, read_command, to_json
+from metawsm.messages.codec import envelope_from, read_command
+from metawsm.messages.json_text import to_json
 
 
 @frozen
@@ -112,8 +113,12 @@ class Rows(Protocol):
         """Store an accepted command; return its place in the order."""
         ...
 
-    def head(self, db: Db, key: str, upto: int) -> CommandRow | None:
-        """The thread's oldest undone command up to a row."""
+    def first_undone(self, db: Db, key: str, upto: int) -> int | None:
+        """The row id of the thread's oldest undone command, up to a row."""
+        ...
+
+    def read(self, db: Db, row_id: int) -> CommandRow:
+        """The command of a row that is there."""
         ...
 
     def finish(self, db: Db, row_id: int, outcome: Outcome, text: str, now: str) -> bool:
@@ -142,21 +147,22 @@ class Dispatcher:
         spec: CommandSpec | None = None
         try:
             decoded = self.fresh.take(row.message_id)
-            head = decoded.envelope if decoded else envelope_from(read_command(row.text)[0])
+            members, body = ({}, {}) if decoded else read_command(row.text)
+            head = decoded.envelope if decoded else envelope_from(members)
             spec = self.catalogue.by_event_type(head.event_type)
-            outcome, queued, jobs = self._decide(db, spec, row, head, decoded, now)
+            outcome, queued, jobs = self._decide(db, spec, head, decoded or body, now)
         except Exception as error:
             raise HandlerBug(row, spec.name if spec else "decode", error) from error
         self.rows.finish(db, row.id, outcome, outcome.to_json(), now)
         return Handled(row, outcome, queued, jobs)
 
     def _decide(
-        self, db: Db, spec: CommandSpec, row: CommandRow, head: Envelope, decoded: Decoded | None, now: str
+        self, db: Db, spec: CommandSpec, head: Envelope, said: Decoded | Mapping[str, Any], now: str
     ) -> tuple[Outcome, tuple[Queued, ...], bool]:
         work = Work(db, self.store, self.tools, head, None, now)
         try:
             self._check_actor(head)
-            decoded = decoded or _decoded(spec, row, head)
+            decoded = said if isinstance(said, Decoded) else _decoded(spec, head, said)
             work.expected_sequence = decoded.expected_sequence
             answer = spec.handle(work, decoded.message)
         except Rejected as error:
@@ -198,8 +204,8 @@ def read_message(spec: CommandSpec, body: Mapping[str, Any], subject: str | None
     return parts
 
 
-def _decoded(spec: CommandSpec, row: CommandRow, head: Envelope) -> Decoded:
-    parts = read_message(spec, read_command(row.text)[1], getattr(head, spec.subject))
+def _decoded(spec: CommandSpec, head: Envelope, body: Mapping[str, Any]) -> Decoded:
+    parts = read_message(spec, body, getattr(head, spec.subject))
     return Decoded(head, parts[0], expected_sequence(parts))
 
 

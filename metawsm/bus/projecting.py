@@ -8,18 +8,19 @@ from collections.abc import Callable, Collection, Sequence
 from attrs import frozen
 
 from metawsm.bus.fields import MAX_SEQUENCE
+from metawsm.bus.fresh import FreshEvents
 from metawsm.bus.ports import Db, Row
 from metawsm.bus.specs import Change, ProjectionSpec
 from metawsm.domain.events import Event, ThreadOpened
 from metawsm.domain.thread import Thread, evolve
 from metawsm.messages.codec import EVENT_COLUMNS, event_of_row
 
-_NEXT = (
-    f"SELECT {EVENT_COLUMNS} FROM forum_events"  # noqa: S608 - a constant
-    " WHERE sequence > ? AND sequence <= ? ORDER BY sequence LIMIT ?"
-)
+_SPAN = "FROM forum_events WHERE sequence > ? AND sequence <= ? ORDER BY sequence LIMIT ?"
+_NEXT = f"SELECT {EVENT_COLUMNS} {_SPAN}"
+_NEXT_IDS = f"SELECT sequence, event_id {_SPAN}"
+_ONE = f"SELECT {EVENT_COLUMNS} FROM forum_events WHERE sequence = ?"  # noqa: S608 - a constant
 _CURSOR = "SELECT min(sequence), count(*) FROM projection_cursors"
-_BATCH = "INSERT INTO projection_batches SELECT projection_name, ?, ?, ? FROM projection_cursors"
+_BATCH = "INSERT INTO projection_batches VALUES ('*', ?, ?, ?)"  # EVERY
 _MOVE = "UPDATE projection_cursors SET sequence = ?, updated_at = ?"
 _FORGET = """
 DELETE FROM projection_batches WHERE (projection_name, last_sequence) IN
@@ -56,7 +57,8 @@ class Projector:
     """Applies events to the read models behind one table prefix. It keeps nothing between calls.
 
     `finder(prefix)` makes the function that finds a thread's snapshot among those read models. `is_outage(error)` tells
-    a database that is full or broken, which is no fault of the event, from a projection that cannot apply it.
+    a database that is full or broken, which is no fault of the event, from a projection that cannot apply it. Of an
+    event in `fresh` only the identity is read.
     """
 
     def __init__(
@@ -66,11 +68,14 @@ class Projector:
         is_outage: Callable[[Exception], bool],
         prefix: str = "",
         clock: Callable[[], float] = time.perf_counter,
+        fresh: FreshEvents | None = None,
     ) -> None:
         self._applies = [(spec.name, spec.build(prefix)) for spec in specs]
         self._find = finder(prefix)
         self._is_outage = is_outage
         self._clock = clock
+        self._fresh = fresh
+        self._next = _NEXT if fresh is None else _NEXT_IDS
 
     def apply_next(
         self, db: Db, now: str, limit: int = 256, budget_seconds: float = 0.005, skip: Skip = frozenset()
@@ -101,7 +106,7 @@ class Projector:
         first = last = events = 0
         late = False
         # Rows are read one by one: the time may be over long before the limit.
-        for row in db.execute(_NEXT, (after, up_to, limit)):
+        for row in db.execute(self._next, (after, up_to, limit)):
             self._apply_row(db, row, threads, skip)
             first, last, events = first or row[0], row[0], events + 1
             late = self._clock() > deadline
@@ -115,7 +120,7 @@ class Projector:
             return
         name = EVERY
         try:
-            change = self._change(db, event_of_row(row), threads)
+            change = self._change(db, self._event(db, row), threads)
             for name, apply in self._applies:
                 if not skip or (name, sequence) not in skip:
                     apply(db, change)
@@ -123,6 +128,12 @@ class Projector:
             if self._is_outage(error):
                 raise
             raise ProjectionFailed(name, sequence, str(row[1]), error) from error
+
+    def _event(self, db: Db, row: Row) -> Event:
+        if self._fresh is None:
+            return event_of_row(row)
+        event = self._fresh.take(row[0], row[1])
+        return event or event_of_row(next(iter(db.execute(_ONE, row[:1]))))
 
     def _change(self, db: Db, event: Event, threads: dict[str, Thread]) -> Change:
         thread_id = event.envelope.thread_id

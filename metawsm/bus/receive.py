@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 import attrs
-from attrs import frozen
+from attrs import field, frozen
 
 from metawsm.bus.about import about
 from metawsm.bus.catalogue import Catalogue
 from metawsm.bus.dispatch import CommandRow, Rows, path_fields, read_message
 from metawsm.bus.fields import rules_of
+from metawsm.bus.fresh import Fresh
 from metawsm.bus.intake import ControlThreads, Intake
 from metawsm.bus.internal import is_reserved
 from metawsm.bus.ports import Db, Delivery, Message
@@ -86,6 +87,7 @@ class Receiver:
     tools: Tools
     topics: Topics
     identity: Identity
+    fresh: Fresh = field(factory=Fresh)
 
     def receive(self, db: Db, delivery: Delivery) -> CommandRow | DeadLetter | None:
         """The row this delivery is about, the letter it became, or None when it needs nothing more than an ack."""
@@ -97,7 +99,8 @@ class Receiver:
         origin = message.metadata.get("origin")
         try:
             if origin == self.identity.origin:
-                return self.rows.find(db, message.metadata.get("message_id") or message.uuid)
+                command_id = message.metadata.get("message_id") or message.uuid
+                return self.fresh.row(command_id) or self.rows.find(db, command_id)
             if origin is not None:
                 return self._other_origin(db, delivery, message, origin)
             return self.external(db, delivery, message)

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from attrs import field, frozen
 
 from metawsm.bus.about import about
-from metawsm.bus.dispatch import Outcome, Rows, expected_sequence, read_message
+from metawsm.bus.dispatch import CommandRow, Outcome, Rows, expected_sequence, read_message
 from metawsm.bus.fresh import Decoded, Fresh
 from metawsm.bus.intake import ControlThreads, Intake
 from metawsm.bus.ports import Db
@@ -138,7 +138,8 @@ class Submitter:
         text = command_json(envelope, prepared.body)
         topic = self.topics.command(spec.name)
         row_id = self.rows.insert(db, prepared.command_id, topic, key, text, now)
-        self.fresh.keep(prepared.command_id, Decoded(envelope, prepared.message, prepared.expected_sequence), text)
+        row = CommandRow(row_id, prepared.command_id, topic, key, text, "pending", created_at=now)
+        self.fresh.keep(row, Decoded(envelope, prepared.message, prepared.expected_sequence))
         return Queued(
             row_id, "command", prepared.command_id, topic, key, text, spec.event_type, prepared.correlation_id
         )

@@ -22,7 +22,10 @@ from metawsm.domain.view import view
 
 @frozen
 class Queued:
-    """An outbox row on its way to Redis. `sequence` is None for commands; `text` is the message's JSON payload."""
+    """An outbox row on its way to Redis. `sequence` is None for commands; `text` is the message's JSON payload.
+
+    `event` is known of an event that was appended just now.
+    """
 
     row_id: int
     kind: str
@@ -33,6 +36,7 @@ class Queued:
     name: str
     correlation_id: str
     sequence: int | None = None
+    event: Event | None = None
 
 
 class Store(Protocol):
@@ -42,8 +46,8 @@ class Store(Protocol):
         """The thread as its events made it, or None."""
         ...
 
-    def append_event(self, db: Db, envelope: Envelope, fact: Fact) -> Queued:
-        """Write the event into the log and into the outbox; return its outbox row."""
+    def append_event(self, db: Db, envelope: Envelope, fact: Fact) -> tuple[Event, Queued]:
+        """Write the event into the log and into the outbox; return it with its place, and its outbox row."""
         ...
 
     def save_trace(self, db: Db, event: Event) -> None:
@@ -212,9 +216,9 @@ class Work:
         self.dirty = True
         envelope = self._envelope(fact, by, about)
         fact = with_post_id(fact, envelope.event_id)
-        row = self.store.append_event(self.db, envelope, fact)
+        event, row = self.store.append_event(self.db, envelope, fact)
         self.queued.append(row)
-        return Event(row.sequence or 0, envelope, fact)
+        return event
 
     def _envelope(self, fact: Fact, by: Actor, about: dict[str, Any]) -> Envelope:
         command = self.command

@@ -10,8 +10,8 @@ import gevent
 from attrs import define
 
 from metawsm.bus.catalogue import Catalogue
-from metawsm.bus.dispatch import Dispatcher, Handled, Outcome
-from metawsm.bus.fresh import Fresh
+from metawsm.bus.dispatch import CommandRow, Dispatcher, Handled, Outcome
+from metawsm.bus.fresh import Fresh, FreshEvents
 from metawsm.bus.internal import Internal
 from metawsm.bus.ports import Delivery, Subscription
 from metawsm.bus.projecting import position
@@ -125,7 +125,8 @@ class _Builder:
         self.outbox, self.letters = Outbox(), DeadLetterTable()
         self.controls = ControlThreadTable()
         self.jobs = JobTable(new_id("boot"), identity.epoch)
-        self.store = ForumStore(EventLog(self.topics), save_seen, self.jobs)
+        self.events = FreshEvents()
+        self.store = ForumStore(EventLog(self.topics, self.events), save_seen, self.jobs)
         settings = settings_of(self.policy, options.folder)
         self.tools = Tools(now, new_id, self.policy.forum.sla.escalation_minutes, settings)
         self.internal = Internal(self.catalogue, self.outbox, self.store, self.controls, self.tools, self.topics)
@@ -160,7 +161,15 @@ class _Builder:
 
     def _lanes(self) -> Lanes:
         receiver = Receiver(
-            self.catalogue, self.outbox, self.letters, self.store, self.controls, self.tools, self.topics, self.identity
+            self.catalogue,
+            self.outbox,
+            self.letters,
+            self.store,
+            self.controls,
+            self.tools,
+            self.topics,
+            self.identity,
+            self.fresh,
         )
         self.replayer = Replayer(receiver, self.outbox, self.letters, self.tools, self.reactors)
         trusted = self.policy.forum.redis.trusted_publishers
@@ -178,6 +187,10 @@ class _Builder:
         )
 
     def _handled(self, handled: Handled) -> None:
+        for row in handled.queued:
+            if row.event is not None:
+                head = row.event.envelope
+                self.tail.tell(TailEvent(row.event.sequence, head.ticket, head.run_id, head.thread_id, row.text))
         self.commands.handled(handled)
         self.runs.handled(handled)
 
@@ -189,7 +202,8 @@ class _Builder:
 
     def _projections(self) -> ProjectionLoop:
         group, feed = self.feed.group, self.topics.feed
-        return ProjectionLoop(self.writer, make_projector(), self.letters, group, feed, now, self._applied)
+        projector = make_projector(fresh=self.events)
+        return ProjectionLoop(self.writer, projector, self.letters, group, feed, now, self._applied)
 
     def _applied(self, sequence: int) -> None:
         self.waiting.projected_to(sequence)
@@ -333,7 +347,11 @@ class _Builder:
 
     def _outbox_rows(self, refill: Refill, status: str, after: int, upto: int, limit: int) -> list[Queued]:
         events = not refill.active  # the refill publishes them, in sequence order
-        return self.readers.query(lambda db: self.outbox.queued(db, status, after, upto, limit, events))
+        rows = self.readers.query(lambda db: self.outbox.queued(db, status, after, upto, limit, events))
+        for row in rows:
+            if row.sequence is None:  # its delivery need not look it up again
+                self.fresh.keep(CommandRow(row.row_id, row.message_id, row.topic, row.key, row.text, status))
+        return rows
 
     def _refill_start(self) -> int:
         redis = self.policy.forum.redis

@@ -77,6 +77,7 @@ class CommandPath:
         Call it right after the commit, before anything else can handle the command.
         """
         self.undone += 1
+        self.submitter.fresh.take(queued.message_id)  # it may still be known in its old position
         ticket = Ticket(queued.message_id, time.monotonic() + wait)
         if wait and self._connected():
             self._waiting.follow(ticket)

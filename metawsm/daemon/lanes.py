@@ -114,10 +114,11 @@ class Lanes:
             return Taken(more=True)
         if row.key in self._held:
             return Taken(held=row.key)
-        head = self._rows.head(db, row.key, row.id)
-        if head is None:
+        first = self._rows.first_undone(db, row.key, row.id)
+        if first is None:
             return Taken()
-        return Taken(self._dispatcher.execute(db, head), more=head.id < row.id)
+        head = row if first == row.id else self._rows.read(db, first)
+        return Taken(self._dispatcher.execute(db, head), more=first < row.id)
 
     def _taken(self, delivery: Delivery, outcome: ports.Outcome) -> None:
         if outcome.error is not None:

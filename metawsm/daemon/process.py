@@ -94,6 +94,7 @@ class Process:
         rebuilding.bring_up_to_date()
         server = self._web(core, rebuilding, backups)
         self._loops(core, rebuilding, parts)
+        parts.callback(core.relay.finish)
         self._await_first_attempt(core.relay)
         if self._stop.is_set():
             return

@@ -31,6 +31,8 @@ MOST_IN_FLIGHT = 1024  # commands; more stay in Redis
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 1.0  # seconds between attempts while Redis is away
 FAULT_PAUSE = 1.0  # seconds until rows that Redis refused are tried again
 MEND_PAUSE = 30.0  # seconds between two repairs of streams that hold what is not ours
+COMPANY = 0.002  # seconds that events and acks wait for a command to travel with: each round trip costs 0.2 ms
+LAST_WORDS = 0.2  # seconds that an orderly stop leaves for what waits to be published
 READ_ALL = 0.01  # seconds after which streams are read again to which nothing was published by us
 QUIET = 0.02  # seconds without work after which the listener may block
 log = logging.getLogger("metawsm.relay")
@@ -83,7 +85,9 @@ class Relay:
         self._on_recreated = on_recreated
         self._catch_up = catch_up
         self._wake = Event()
-        self._feed_timer = gevent.get_hub().loop.timer(READ_ALL)
+        # `again`, not `start`: libev lets a stopped timer go on where it stood, so a second start fires at once.
+        self._feed_timer = gevent.get_hub().loop.timer(READ_ALL, READ_ALL)
+        self._company_timer = gevent.get_hub().loop.timer(COMPANY, COMPANY)
         self._acks: dict[tuple[str, str], list[str]] = {}
         self._pause = FIRST_PAUSE
         self._active_at = 0.0
@@ -105,12 +109,15 @@ class Relay:
             self._prompt()
         if rows:
             self._backlog.append(rows)
-            self._wake.set()
+            if any(row.sequence is None for row in rows):
+                self._wake.set()
+            else:
+                self._soon()
 
     def ack(self, delivery: Delivery) -> None:
         """Nothing remains to be done for an entry."""
         self._acks.setdefault((delivery.topic, delivery.group), []).append(delivery.entry_id)
-        self._wake.set()
+        self._soon()
 
     def reread(self) -> None:
         """Look into the table for pending rows."""
@@ -162,6 +169,17 @@ class Relay:
                 self._backlog.reread()
                 raise
 
+    def finish(self) -> None:
+        """Publish what waits, as far as a moment allows: the daemon is stopping, and nothing new comes."""
+        until = time.monotonic() + LAST_WORDS
+        self._wake.set()
+        while self.connected and self._busy and time.monotonic() < until:
+            gevent.sleep(0.002)
+
+    @property
+    def _busy(self) -> bool:
+        return self._exchanging or bool(self._acks) or self._backlog.waiting
+
     def listen(self) -> None:
         """The loop of the blocking reader for external publishers; ends only by being killed."""
         while True:
@@ -205,6 +223,7 @@ class Relay:
     def _cycle(self) -> None:
         self._wake.wait()
         self._wake.clear()
+        self._company_timer.stop()
         if not self.connected:
             raise Unavailable(self.fault or "not connected")
         self._look_after_losses()
@@ -241,8 +260,16 @@ class Relay:
             return [*commands, self._feed]
         brought = {row.topic for row in rows if row.sequence is None}
         if len(brought) < len(rows) and not self._feed_timer.active:
-            self._feed_timer.start(self._wake.set)
+            self._feed_timer.again(self._feed_due)
         return [each for each in commands if each.topic in brought]
+
+    def _soon(self) -> None:
+        if not self._company_timer.active:
+            self._company_timer.again(self._wake.set)
+
+    def _feed_due(self) -> None:
+        self._feed_timer.stop()
+        self._wake.set()
 
     def _look_after_losses(self) -> None:
         if self._unread:

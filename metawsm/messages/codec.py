@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from operator import attrgetter
 from typing import Any
 
+import attrs
 import cattrs
 from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn
 
@@ -13,6 +15,7 @@ from metawsm.domain import events
 from metawsm.domain.envelope import Envelope
 from metawsm.domain.errors import Undecodable
 from metawsm.domain.events import Event, Fact
+from metawsm.messages.json_text import from_json, to_json
 
 Payload = dict[str, Any]
 EVENT_COLUMNS = (
@@ -27,7 +30,8 @@ _CURRENT = {fact.TYPE: fact.VERSION for fact in events.ALL}
 
 def _converter() -> cattrs.Converter:
     converter = cattrs.Converter()
-    for cls in (*events.ALL, Envelope):
+    converter.register_structure_hook(Envelope, make_dict_structure_fn(Envelope, converter))
+    for cls in events.ALL:
         converter.register_unstructure_hook(cls, make_dict_unstructure_fn(cls, converter, _cattrs_omit_if_default=True))
         converter.register_structure_hook(cls, make_dict_structure_fn(cls, converter))
     return converter
@@ -36,13 +40,8 @@ def _converter() -> cattrs.Converter:
 _CONVERTER = _converter()
 
 
-# json.dumps with other than its default options makes a new encoder for each call.
-_ENCODE = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
-
-
-def to_json(value: Any) -> str:
-    """Compact JSON text; keeps every character as it is."""
-    return _ENCODE(value)
+_HEAD_NAMES = tuple(each.name for each in attrs.fields(Envelope))
+_HEAD_VALUES = attrgetter(*_HEAD_NAMES)
 
 
 def payload_of(fact: Fact) -> Payload:
@@ -52,7 +51,8 @@ def payload_of(fact: Fact) -> Payload:
 
 def envelope_of(envelope: Envelope) -> dict[str, Any]:
     """An envelope's object; absent members are left out."""
-    return {name: value for name, value in _CONVERTER.unstructure(envelope).items() if value is not None}
+    values = zip(_HEAD_NAMES, _HEAD_VALUES(envelope), strict=True)
+    return {name: value for name, value in values if value is not None}
 
 
 def fact_of(event_type: str, version: int, payload: Payload) -> Fact:
@@ -83,10 +83,8 @@ def _head_of(row: Sequence[Any]) -> Envelope:
 
 def wire_event(sequence: int, envelope: Envelope, payload_json: str) -> str:
     """An event as it goes over the wire: to streams, REST and WebSocket alike (contract, section 2)."""
-    head = to_json(envelope_of(envelope))
-    return (
-        f'{{"sequence":{sequence},"envelope":{head},"payload_json":{_ENCODE(payload_json)},"payload":{payload_json}}}'
-    )
+    head, text = to_json(envelope_of(envelope)), to_json(payload_json)
+    return f'{{"sequence":{sequence},"envelope":{head},"payload_json":{text},"payload":{payload_json}}}'
 
 
 def wire_event_of_row(row: Sequence[Any]) -> str:
@@ -102,7 +100,7 @@ def command_json(envelope: Envelope, body: Mapping[str, Any]) -> str:
 def read_command(text: str | bytes) -> tuple[dict[str, Any], Payload]:
     """Envelope and payload objects of a written command. Raises Undecodable with the reason."""
     try:
-        command = json.loads(text)
+        command = from_json(text)
     except (ValueError, RecursionError) as error:
         raise Undecodable(f"the payload is not JSON: {error}") from error
     if not isinstance(command, dict):

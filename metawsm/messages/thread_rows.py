@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from operator import attrgetter
 from typing import Any
 
 import attrs
@@ -14,6 +15,7 @@ COLUMNS: tuple[str, ...] = tuple(a.name for a in attrs.fields(Thread))
 COLUMN_LIST = ", ".join(COLUMNS)
 _REQUESTS = COLUMNS.index("open_requests")
 _ASKER = COLUMNS.index("asker_last")
+_VALUES = attrgetter(*COLUMNS)
 
 DDL = """
     thread_id TEXT PRIMARY KEY, ticket TEXT NOT NULL, title TEXT NOT NULL, state TEXT NOT NULL, priority TEXT NOT NULL,
@@ -27,7 +29,7 @@ DDL = """
 
 def to_row(thread: Thread) -> list[Any]:
     """The values of COLUMNS."""
-    row = [getattr(thread, name) for name in COLUMNS]
+    row = list(_VALUES(thread))
     if thread.open_requests is not None:
         row[_REQUESTS] = json.dumps(thread.open_requests)
     row[_ASKER] = int(thread.asker_last)

@@ -12,7 +12,7 @@ from metawsm.bus.specs import Change, ProjectionSpec
 from metawsm.domain.events import ControlSignal, Event, Fact, PostAdded, PostDelivered, PostRead
 from metawsm.domain.ids import post_id
 from metawsm.domain.thread import Thread
-from metawsm.messages.codec import to_json
+from metawsm.messages.json_text import to_json
 
 PAGE_BYTES = 4 * 1024 * 1024  # of a page's texts; beyond, it ends short, with at least one answer
 MOST_COUNTED = 1000

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from attrs import frozen
+from attrs import field, frozen
 
+from metawsm.bus.fresh import FreshEvents
 from metawsm.bus.ports import Db
 from metawsm.bus.work import Queued
 from metawsm.domain.envelope import Envelope
@@ -20,7 +21,8 @@ from metawsm.domain.events import (
     ThreadOpened,
 )
 from metawsm.domain.ids import post_id
-from metawsm.messages.codec import payload_of, to_json, wire_event
+from metawsm.messages.codec import payload_of, wire_event
+from metawsm.messages.json_text import to_json
 from metawsm.messages.topics import Topics
 from metawsm.storage import receipts
 
@@ -51,11 +53,12 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?)
 
 @frozen
 class EventLog:
-    """Appends events; the topics tell where each is published."""
+    """Appends events; the topics tell where each is published. `fresh` spares the read models decoding the newest."""
 
     topics: Topics
+    fresh: FreshEvents = field(factory=FreshEvents)
 
-    def append(self, db: Db, head: Envelope, fact: Fact) -> Queued:
+    def append(self, db: Db, head: Envelope, fact: Fact) -> tuple[Event, Queued]:
         """Write an event into the log and into the outbox; the sequence is the log's next one."""
         payload_json = to_json(payload_of(fact))
         db.execute(
@@ -69,17 +72,13 @@ class EventLog:
         topic = self.topics.event(head.event_type)
         key = head.thread_id or head.run_id or ""
         db.execute(_INSERT_ROW, (head.event_id, topic, key, text, sequence, head.occurred_at, head.occurred_at))
-        return Queued(
-            db.last_insert_rowid(),
-            "event",
-            head.event_id,
-            topic,
-            key,
-            text,
-            head.event_type,
-            head.correlation_id,
-            sequence,
+        row_id = db.last_insert_rowid()
+        event = Event(sequence, head, fact)
+        self.fresh.keep(event, payload_json)
+        queued = Queued(
+            row_id, "event", head.event_id, topic, key, text, head.event_type, head.correlation_id, sequence, event
         )
+        return event, queued
 
 
 def save_trace(db: Db, event: Event) -> None:

@@ -11,7 +11,8 @@ from metawsm.bus.paging import portion
 from metawsm.bus.ports import Db, Row
 from metawsm.bus.reading import Viewer, shown
 from metawsm.domain.errors import NotFound
-from metawsm.messages.codec import EVENT_COLUMNS, to_json
+from metawsm.messages.codec import EVENT_COLUMNS
+from metawsm.messages.json_text import to_json
 from metawsm.projections import thread_views
 from metawsm.storage import meta, receipts
 

@@ -49,7 +49,7 @@ class ForumStore:
             return from_row(row)
         return None
 
-    def append_event(self, db: Db, envelope: Envelope, fact: Fact) -> Queued:
+    def append_event(self, db: Db, envelope: Envelope, fact: Fact) -> tuple[Event, Queued]:
         """Write the event into log and outbox."""
         return self.log.append(db, envelope, fact)
 

@@ -22,7 +22,8 @@ from metawsm.domain.envelope import Envelope
 from metawsm.domain.errors import Refused
 from metawsm.domain.events import Event, Fact, ThreadOpened
 from metawsm.domain.thread import Thread, evolve
-from metawsm.messages.codec import payload_of, to_json
+from metawsm.messages.codec import payload_of
+from metawsm.messages.json_text import to_json
 from metawsm.messages.topics import Topics
 from metawsm.storage.connection import open_writer
 from metawsm.storage.errors import translated

@@ -100,7 +100,8 @@ class GroupWriter(ABC):
         self._locked_turns = 0
         self._idle = Event()
         self._loop = gevent.get_hub().loop
-        self._flush_timer = self._loop.timer(self._limits.defer_seconds)
+        # `again`, not `start`: libev lets a stopped timer go on where it stood, so a second start fires at once.
+        self._flush_timer = self._loop.timer(self._limits.defer_seconds, self._limits.defer_seconds)
 
     @abstractmethod
     def _start(self, tasks: Sequence[Task]) -> None:
@@ -125,7 +126,7 @@ class GroupWriter(ABC):
         """See `Writer.defer`. A failure goes to `on_fault`; it never touches the jobs beside it."""
         self._accept(Task(job, self._deferred_done, time.monotonic()))
         if not self._armed and not self._flush_timer.active:
-            self._flush_timer.start(self._arm)
+            self._flush_timer.again(self._arm)
 
     def watch_wal(self, on_wal: OnWal) -> None:
         """Tell `on_wal` the write-ahead log's length in pages after each batch; it owns checkpoints from now on."""

@@ -12,7 +12,7 @@ from attrs import frozen
 from metawsm.bus.jobs import Job, NewJob
 from metawsm.bus.ports import Db, Row
 from metawsm.domain.view import timestamp
-from metawsm.messages.codec import to_json
+from metawsm.messages.json_text import to_json
 
 _INSERT = """
 INSERT INTO jobs (kind, job_key, lane, run_id, payload_json, epoch, not_before, created_at, updated_at)

@@ -85,6 +85,8 @@ def _newer(connection: apsw.Connection, database: str, version: int, known: int)
 def _apply(connection: apsw.Connection, step: Migration) -> None:
     # Rebuilding a table others refer to needs foreign keys off (a no-op inside a transaction), checked before COMMIT.
     connection.execute("PRAGMA foreign_keys = OFF")
+    # A constraint is changed in the schema's own table, which is closed to everybody else.
+    connection.config(apsw.SQLITE_DBCONFIG_DEFENSIVE, 0)
     try:
         connection.execute("BEGIN IMMEDIATE")
         try:
@@ -94,6 +96,7 @@ def _apply(connection: apsw.Connection, step: Migration) -> None:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
     finally:
+        connection.config(apsw.SQLITE_DBCONFIG_DEFENSIVE, 1)
         connection.execute("PRAGMA foreign_keys = ON")
 
 

@@ -22,8 +22,10 @@ _COMMAND = (
     " created_at"
 )
 _FIND = f"SELECT {_COMMAND} FROM forum_outbox WHERE message_id = ? AND kind = 'command'"
-_HEAD = f"""
-SELECT {_COMMAND} FROM forum_outbox
+_READ = f"SELECT {_COMMAND} FROM forum_outbox WHERE id = ?"
+# Answered from the index of the lanes alone: its condition, word for word, need not be looked up in the row.
+_FIRST = """
+SELECT id FROM forum_outbox
 WHERE message_key = ? AND id <= ? AND kind = 'command' AND status IN ('pending', 'sent') ORDER BY id LIMIT 1
 """
 _FINISH = """
@@ -85,11 +87,15 @@ class Outbox:
         """Whether any row, a command's or an event's, has this identity."""
         return any(db.execute("SELECT 1 FROM forum_outbox WHERE message_id = ?", (message_id,)))
 
-    def head(self, db: Db, key: str, upto: int) -> CommandRow | None:
-        """The thread's oldest command that is neither done nor failed, up to the row `upto`."""
-        for row in db.execute(_HEAD, (key, upto)):
-            return CommandRow(*row)
+    def first_undone(self, db: Db, key: str, upto: int) -> int | None:
+        """The row id of the thread's oldest command that is neither done nor failed, up to the row `upto`."""
+        for (row_id,) in db.execute(_FIRST, (key, upto)):
+            return int(row_id)
         return None
+
+    def read(self, db: Db, row_id: int) -> CommandRow:
+        """The command of a row that is there."""
+        return CommandRow(*next(iter(db.execute(_READ, (row_id,)))))
 
     def finish(self, db: Db, row_id: int, outcome: Outcome, text: str, now: str) -> bool:
         """Mark a command done with its outcome; False if it was done already."""

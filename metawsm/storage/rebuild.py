@@ -14,6 +14,7 @@ from typing import Any
 import apsw
 from attrs import asdict, evolve, frozen
 
+from metawsm.bus.fresh import FreshEvents
 from metawsm.bus.ports import Db
 from metawsm.bus.projecting import Projector, Skip, position
 from metawsm.bus.specs import ProjectionSpec
@@ -35,9 +36,11 @@ SELECT name, sql LIKE 'CREATE VIRTUAL%' FROM sqlite_schema WHERE type = 'table' 
 """
 
 
-def make_projector(prefix: str = "", specs: Sequence[ProjectionSpec] = ALL) -> Projector:
+def make_projector(
+    prefix: str = "", specs: Sequence[ProjectionSpec] = ALL, fresh: FreshEvents | None = None
+) -> Projector:
     """The projector of the read models behind a prefix (empty: the live ones)."""
-    return Projector(specs, thread_views.finder, lambda error: translate(error, "") is not error, prefix)
+    return Projector(specs, thread_views.finder, lambda error: translate(error, "") is not error, prefix, fresh=fresh)
 
 
 def prepare(db: Db, now: str, specs: Sequence[ProjectionSpec] = ALL) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 from attrs import frozen
 
 from metawsm.bus.ports import Db
-from metawsm.messages.codec import to_json
+from metawsm.messages.json_text import to_json
 
 _WATCHED = """
 SELECT a.run_id, a.agent_name, a.workspace, a.session, a.state, a.state_since, a.folder, m.last_activity_at,

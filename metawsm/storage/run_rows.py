@@ -11,7 +11,7 @@ import attrs
 from metawsm.bus.ports import Db, Row
 from metawsm.domain.run import SEED_DOCS, Run, RunAgent, Step
 from metawsm.domain.run_events import Brief, Workspace
-from metawsm.messages.codec import to_json
+from metawsm.messages.json_text import to_json
 
 _RUN = (
     "run_id", "mode", "state", "state_since", "reason", "round", "repos_json", "doc_home_repo", "base", "strategy",

@@ -17,6 +17,11 @@ def _script(text: str) -> Callable[[Db], None]:
     return run
 
 
+def _lean(db: Db) -> None:
+    _script(schema.LEAN)(db)
+    schema.spell_out_status(db)
+
+
 STEPS = (
     Migration(1, "the forum", _script(schema.FIRST)),
     Migration(2, "ended outbox rows by age", _script(schema.PRUNING)),
@@ -24,4 +29,5 @@ STEPS = (
     Migration(4, "large dead letters", _script(schema.LARGE_LETTERS)),
     Migration(5, "receipts of answers", _script(schema.RECEIPTS)),
     Migration(6, "runs and jobs", _script(schema.RUNS)),
+    Migration(7, "less to write for each command", _lean),
 )

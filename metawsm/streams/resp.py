@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from metawsm.bus.ports import Ack, Publication, Subscription
+from metawsm.bus.ports import Ack, Message, Publication, Subscription
 from metawsm.streams.wire import METADATA, PAYLOAD, UUID, encode
 
 MULTI = b"*1\r\n$5\r\nMULTI\r\n"
@@ -24,9 +24,32 @@ def pack(*parts: bytes) -> bytes:
 
 def xadd(publication: Publication) -> bytes:
     """Append a message to its stream (which is made when missing)."""
-    values = encode(publication.message)
-    parts = (publication.topic.encode(), publication.entry_id.encode(), *map(values.__getitem__, FIELDS))
-    return XADD % tuple([piece for part in parts for piece in (len(part), part)])
+    return _xadd(publication, *_fields(publication.message))
+
+
+def xadds(publications: Sequence[Publication]) -> list[bytes]:
+    """`xadd` of each; a message that goes to several streams in a row is written down once."""
+    commands: list[bytes] = []
+    message: Message | None = None
+    fields = (b"",) * len(FIELDS)
+    for each in publications:
+        if each.message is not message:
+            message = each.message
+            fields = _fields(message)
+        commands.append(_xadd(each, *fields))
+    return commands
+
+
+def _fields(message: Message) -> tuple[bytes, ...]:
+    values = encode(message)
+    return values[UUID], values[METADATA], values[PAYLOAD]
+
+
+def _xadd(publication: Publication, uuid: bytes, metadata: bytes, payload: bytes) -> bytes:
+    key, entry = publication.topic.encode(), publication.entry_id.encode()
+    return XADD % (
+        len(key), key, len(entry), entry, len(uuid), uuid, len(metadata), metadata, len(payload), payload
+    )  # fmt: skip
 
 
 def xack(ack: Ack) -> bytes:

@@ -16,7 +16,7 @@ from metawsm.streams.groups import Groups
 from metawsm.streams.inspection import GroupInfo, ServerFacts, TopicInfo
 from metawsm.streams.link import Aborted, Link
 from metawsm.streams.publishing import faults, publish_what_is_allowed
-from metawsm.streams.resp import batches, pack, xack, xadd, xreadgroup
+from metawsm.streams.resp import batches, pack, xack, xadds, xreadgroup
 
 MISSING_GROUP = frozenset({"NOGROUP", "UNBLOCKED"})
 """Error codes that mean: the stream or the group is gone."""
@@ -71,7 +71,7 @@ class RedisTransport:
         if not publications:
             return Exchange((), self._ack_and_read(acks, reads))
         split = batches(self._groups.healthy(reads))
-        commands = [*map(xadd, publications), *map(xack, acks), *(xreadgroup(self._consumer, each) for each in split)]
+        commands = [*xadds(publications), *map(xack, acks), *(xreadgroup(self._consumer, each) for each in split)]
         replies = self._link.transaction(commands)
         if isinstance(replies, Aborted):
             told = publish_what_is_allowed(self._link, publications, replies)

@@ -16,11 +16,12 @@ from metawsm.domain.errors import Undecodable
 UUID = b"_watermill_message_uuid"
 METADATA = b"metadata"
 PAYLOAD = b"payload"
+_PACK = msgpack.Packer().pack  # msgpack.packb makes a packer for each call
 
 
 def encode(message: Message) -> dict[bytes, bytes]:
     """Return the stream fields of `message`."""
-    metadata: bytes = msgpack.packb(dict(message.metadata)) if message.metadata else b""
+    metadata: bytes = _PACK(dict(message.metadata)) if message.metadata else b""
     return {UUID: message.uuid.encode(), METADATA: metadata, PAYLOAD: message.payload}
 
 

@@ -185,6 +185,17 @@ class WriterSuite:
         assert lab.values() == []
         wait_for(lambda: lab.values() == ["deferred"])
 
+    def test_every_deferred_job_waits_for_company(self, tmp_path: Path) -> None:
+        """Not the first one alone: a timer that went on where it had stood would fire at once for all later ones."""
+        lab = self.limited(tmp_path, defer_seconds=0.3)
+        for before in range(2):
+            lab.writer.defer(partial(insert, value="deferred"))
+            gevent.sleep(0.1)
+            assert len(lab.values()) == before
+            wait_for(lambda: lab.writer.stats().batches > before)  # noqa: B023 - called at once
+            gevent.sleep(0.05)  # the writer on a thread hears of its commit a moment later
+        lab.writer.close()
+
     def test_a_failing_deferred_job_is_reported_and_harmless(self, lab: Lab) -> None:
         """Its error goes to the report; the job beside it is stored."""
         lab.writer.defer(fail)

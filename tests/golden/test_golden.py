@@ -24,10 +24,10 @@ from metawsm.messages.codec import (
     event_of_row,
     payload_of,
     read_command,
-    to_json,
     wire_event,
     wire_event_of_row,
 )
+from metawsm.messages.json_text import to_json
 from metawsm.streams import wire
 
 HERE = Path(__file__).parent

@@ -17,7 +17,8 @@ from metawsm.domain import events
 from metawsm.domain.envelope import Envelope
 from metawsm.domain.errors import Undecodable
 from metawsm.domain.events import Fact
-from metawsm.messages.codec import command_json, envelope_from, envelope_of, fact_of, payload_of, read_command, to_json
+from metawsm.messages.codec import command_json, envelope_from, envelope_of, fact_of, payload_of, read_command
+from metawsm.messages.json_text import to_json
 from metawsm.streams.wire import METADATA, PAYLOAD, UUID, decode, encode
 
 T = TypeVar("T")

@@ -24,7 +24,7 @@ def fill(
     path: Path, threads: int = 12, database_id: str = "db-one", schema: int = len(STEPS), body: str = "b"
 ) -> Facts:
     """Make a database with answered threads, read models and one command to be done; tell what it holds."""
-    forum = Forum(path, schema)
+    forum = Forum(path, STEPS[:schema])
     forum.write(lambda: meta.identify(forum.db, database_id))
     for number in range(threads):
         thread = forum.open(body=f"{body} {number}")

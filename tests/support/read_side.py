@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from metawsm.projections import ALL
 from metawsm.storage.connection import open_writer
 from metawsm.storage.event_log import EventLog
 from metawsm.storage.forum_store import ForumStore
-from metawsm.storage.migrations import migrate
+from metawsm.storage.migrations import Migration, migrate
 from metawsm.storage.reads import save_seen
 from metawsm.storage.rebuild import make_projector, prepare
 from metawsm.storage.schema_steps import STEPS
@@ -39,10 +39,10 @@ KB = Viewer("human", "kb")
 class Forum:
     """A real database with the state tables and the read models; each command is one second later than the last."""
 
-    def __init__(self, path: Path, schema: int = len(STEPS)) -> None:
+    def __init__(self, path: Path, steps: Sequence[Migration] = STEPS) -> None:
         self.db = open_writer(path)
         self.db.execute("PRAGMA synchronous = OFF")
-        migrate(self.db, STEPS[:schema])
+        migrate(self.db, steps)
         self.moment = START
         self._projector = make_projector()
         self._store = ForumStore(EventLog(Topics()), save_seen)

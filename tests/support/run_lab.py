@@ -193,9 +193,9 @@ class RunLab:
         return done
 
     def _handle(self, db: Db, key: str, upto: int) -> Handled:
-        row = self.outbox.head(db, key, upto)
-        assert row is not None
-        return self.dispatcher.execute(db, row)
+        first = self.outbox.first_undone(db, key, upto)
+        assert first is not None
+        return self.dispatcher.execute(db, self.outbox.read(db, first))
 
     def settle(self) -> None:
         """Handle commands and let reactions come to the end of the log, until nothing is left of either."""

@@ -39,3 +39,32 @@ def test_memory_is_bounded_by_size() -> None:
     assert tail.since(19) is None
     kept = tail.since(20)
     assert kept is not None and [event.sequence for event in kept] == list(range(21, 31))
+
+
+def test_what_was_told_is_not_read_again() -> None:
+    """Events that were appended just now are handed out as they are, in order, up to where the projections stand."""
+    read: list[tuple[int, int]] = []
+    heard: list[str] = []
+
+    def load(after: int, upto: int) -> list[TailEvent]:
+        read.append((after, upto))
+        return events(after, upto)
+
+    tail = Tail(load, 0)
+    tail.subscribe(lambda portion: heard.extend(event.text for event in portion))
+    for sequence in (2, 1, 3):
+        tail.tell(TailEvent(sequence, "MET-1", None, None, f"told {sequence}"))
+    tail.advance(2)
+    tail.advance(3)
+    assert (heard, read) == (["told 1", "told 2", "told 3"], [])
+
+
+def test_where_one_is_missing_the_log_is_read() -> None:
+    """An event that nobody told of, and all beside it, come from the log: nothing is left out."""
+    heard: list[tuple[int, str]] = []
+    tail = Tail(events, 0)
+    tail.subscribe(lambda portion: heard.extend((event.sequence, event.text) for event in portion))
+    for sequence in (1, 3):
+        tail.tell(TailEvent(sequence, "MET-1", None, None, f"told {sequence}"))
+    tail.advance(3)
+    assert heard == [(event.sequence, event.text) for event in events(0, 3)]

@@ -1,0 +1,41 @@
+"""JSON text, quickly: orjson for what it reads and writes as Python's own module does, that module for the rest.
+
+orjson refuses lone surrogates and deep nesting, and reads a whole number beyond 64 bits as a float. Such texts are
+rare; they take the slow way, so that nobody can tell which way a text took.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from types import NoneType
+from typing import Any
+
+import orjson
+
+_PLAIN = frozenset({str, int, bool, NoneType})
+_ENCODE = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
+
+def to_json(value: Any) -> str:
+    """Compact JSON text; keeps every character as it is."""
+    try:
+        return orjson.dumps(value).decode()
+    except TypeError:
+        return _ENCODE(value)
+
+
+def from_json(text: str | bytes, exactly: Callable[[Any], Any] = json.loads) -> Any:
+    """The value of a JSON text. `exactly` reads what is not plain; its errors pass (ValueError, RecursionError)."""
+    try:
+        value = orjson.loads(text)
+    except ValueError:
+        return exactly(text)
+    return value if type(value) is dict and _is_plain(value.values()) else exactly(text)
+
+
+def _is_plain(members: Iterable[Any]) -> bool:
+    """Whether there is nothing but texts and small numbers, in objects at most one below the other."""
+    return all(
+        type(each) in _PLAIN or (type(each) is dict and _PLAIN.issuperset(map(type, each.values()))) for each in members
+    )
