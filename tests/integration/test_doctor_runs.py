@@ -160,3 +160,6 @@ def test_jobs(daemon: Daemon) -> None:
     assert (left["status"], left["detail"]) == (
         "OK", "1 pending, 1 running, 0 held; they go on when the daemon starts",
     )  # fmt: skip
+    with closing(sqlite3.connect(daemon.database, isolation_level=None, timeout=10)) as db:
+        db.execute("DROP TABLE jobs")
+    assert ask(daemon.folder).checks["database.jobs"]["detail"] == "the next start makes the table of jobs"

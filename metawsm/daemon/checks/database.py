@@ -23,7 +23,6 @@ FULL_SHARE = 0.75  # of the most rows not done
 MOST_BEHIND = 1000  # events
 FUTURE_SECONDS = 60.0
 LONG_JOB_SECONDS = 1200.0  # at work: a checkout of a large repository may take 15 minutes
-WITH_JOBS = 6  # the first schema version with a table of jobs
 DEEPER = "metawsm.pyz doctor --deep takes the time it needs"
 
 
@@ -106,8 +105,6 @@ def _contents(case: Case, examiner: Examiner) -> Iterator[Finding]:
         "clock.newest": lambda: _newest(examiner),
     }
     for name, look in looks.items():
-        if name == "database.jobs" and examiner.schema_version() < WITH_JOBS:
-            continue
         try:
             yield look()
         except Unavailable as error:
@@ -172,10 +169,15 @@ def _jobs(case: Case, examiner: Examiner) -> Finding:
     """What runs do outside: whether it is held back, late, or at work for longer than anything takes."""
     table = JobTable("", 0)
 
-    def look(db: Db) -> tuple[dict[str, int], str | None, str | None]:
+    def look(db: Db) -> tuple[dict[str, int], str | None, str | None] | None:
+        if not any(db.execute("SELECT 1 FROM sqlite_master WHERE name = 'jobs'")):
+            return None
         return table.counts(db), table.oldest(db, "pending"), table.oldest(db, "running")
 
-    counts, pending, running = examiner.read(look, READ_SECONDS)
+    found = examiner.read(look, READ_SECONDS)
+    if found is None:
+        return ok("database.jobs", "the next start makes the table of jobs")
+    counts, pending, running = found
     shown = f"{counts['pending']} pending, {counts['running']} running, {counts['held']} held"
     if counts["held"]:
         hint = "since a backup was restored; look at the runs, then `metawsm.pyz jobs release`"
