@@ -18,7 +18,10 @@ from metawsm.storage.connection import open_writer
 from metawsm.storage.migrations import migrate
 from metawsm.storage.schema_steps import STEPS
 from tests.support.daemon import Daemon
+from tests.support.eventually import eventually
+from tests.support.runs_lab import Lab
 
+SEEDED = {"docs": {"seed_mode": "copy_from_repo_on_start"}}
 READ_MODELS = tuple(table for spec in ALL for table in spec.tables)
 SCHEMA = "SELECT type, name, sql FROM sqlite_schema WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite%' ORDER BY rowid"
 # Programs before schema version 3 did not write down which program made the schema.
@@ -88,11 +91,9 @@ def _text(db: apsw.Connection) -> str:
 
 def fill(folder: Path) -> Path:
     """Let a daemon write every kind of row of truth; the last command is accepted and not done."""
-    daemon = Daemon(None, folder, "--redis", "embedded://")
-    try:
-        _write(daemon)
-    finally:
-        daemon.end()
+    with Lab(folder, agents={"bob": "#!/bin/sh\nexec sleep 100\n"}, policy=SEEDED) as lab:
+        _write(lab.daemon)
+        _run(lab)
     late = Daemon(None, folder, "--redis", "redis://127.0.0.1:1/0", needs_redis=False)
     try:
         late.request("POST", "/forum/threads?wait=0", _question("The last one", "not done yet"))
@@ -126,10 +127,19 @@ def _write(daemon: Daemon) -> None:
     db.close()
 
 
+def _run(lab: Lab) -> None:
+    """A run that was at work and was looked at."""
+    lab.until(lab.bootstrap(run_id="run-7"), "running")
+    measured = "SELECT (SELECT count(*) FROM agent_measures), (SELECT count(*) FROM checkout_measures)"
+    eventually(lambda: min(lab.rows(measured)[0]) > 0, timeout=20, interval=0.2)
+    lab.post("/runs/run-7/stop")
+    lab.until("run-7", "stopped")
+
+
 def _question(title: str, body: str) -> dict[str, str]:
     return {"ticket": "M-1", "title": title, "body": body, "actor_type": "agent", "actor_name": "ann"}
 
 
 if __name__ == "__main__":
     with TemporaryDirectory() as home:
-        sys.stdout.write(dump(fill(Path(home)), int(sys.argv[1])))
+        sys.stdout.write(dump(fill(Path(home)), int(sys.argv[1])).replace(home, "/srv/project"))
