@@ -3,8 +3,8 @@
 #
 # Needs git, tmux, Python and metawsm.pyz (on PATH, in dist/ of the checkout this script lies in, or named in METAWSM_PYZ).
 # Makes two git repositories, a policy and an agent there, starts a daemon of its own, plays one ticket, and stops what it
-# has started. Nothing outside the folder is touched: the daemon takes a free port and brings its own Redis, the agent's
-# terminal is on a tmux server of its own. What was made stays for you to look at.
+# has started. Nothing of yours is touched: the daemon takes a free port and brings its own Redis, the agent's terminal is on
+# a tmux server of its own. What was made in the folder stays for you to look at.
 set -eu
 
 say() { printf '\n== %s\n' "$*"; }
@@ -38,6 +38,7 @@ daemon=
 stop() {  # whatever happens, nothing that was started here goes on
     [ -z "$daemon" ] || { kill "$daemon" 2>/dev/null && wait "$daemon" || true; }
     tmux -L "$socket" kill-server 2>/dev/null || true
+    rm -f "${TMUX_TMPDIR:-/tmp}/tmux-$(id -u)/$socket"
 }
 trap stop EXIT
 trap 'exit 130' INT TERM
