@@ -97,6 +97,13 @@ TOPIC = obj(
 )  # fmt: skip
 STATUS = TEXT | {"enum": ["ok", "attention", "degraded"]}
 COMPONENT: Schema = obj({"status": STATUS}, {"error": TEXT}) | {"additionalProperties": True}
+COMPONENTS = (
+    "Each part by its name. `database`: writer and disk; `redis`: which one, groups of other programs that are behind;"
+    " `commands`: handled, and lost in Redis; `projections`: the newest event that can be read everywhere;"
+    " `dead_letters`: open ones; `jobs`: what runs do outside: pending, running, held since a restore, at work now, how"
+    " long the oldest is due; `runs`: agents watched, reactions that wait; `loops`: those that fail again and again;"
+    " `http`: connections and streams"
+)
 SLA = obj(
     {"waiting_count": COUNT, "breached_count": COUNT},
     {"oldest_waiting_since": TIME, "counts_are_lower_bounds": FLAG},
@@ -192,7 +199,7 @@ ANSWERS: dict[str, Schema] = {
             "status": STATUS, "started_at": TIME, "now": TIME,
             "worker": obj({"running": FLAG, "loops": {"type": "object", "additionalProperties": LOOP}}),
             "outbox": OUTBOX, "forum_bus": obj(BUS, {"error": TEXT}),
-            "components": {"type": "object", "additionalProperties": COMPONENT},
+            "components": {"type": "object", "additionalProperties": COMPONENT} | {"description": COMPONENTS},
         }
     ),
     "Debug": obj(
@@ -200,7 +207,8 @@ ANSWERS: dict[str, Schema] = {
             "debug": obj(
                 {
                     "generated_at": TIME, "outbox": OUTBOX, "outbox_messages": array(ANYTHING),
-                    "events": array(ANYTHING), "threads": array(ANYTHING), "control_threads": array(ANYTHING),
+                    "jobs": array(ANYTHING), "events": array(ANYTHING), "threads": array(ANYTHING),
+                    "control_threads": array(ANYTHING),
                     "bus": obj(
                         {"running": FLAG, **BUS, "redis_url": TEXT, "stream_name": TEXT, "consumer_group": TEXT,
                          "consumer_name": TEXT, "topics": array(TOPIC)},

@@ -56,7 +56,7 @@ class Writer(Protocol):
         ...
 
     def defer(self, job: Callable[[Db], Any]) -> None:
-        """Run `job` with the next batch, or alone within 50 ms; for bookkeeping that a crash may lose."""
+        """Run `job` with the next batch, or alone within 5 ms; for bookkeeping that a crash may lose."""
         ...
 
 

@@ -55,29 +55,34 @@ class AgentWatch:
         self._noted: dict[tuple[str, str], float] = {}
         self._ahead: float | None = None
         self._jumped_at = 0.0
-        self.fault: str | None = None
+        self._faults: dict[str, str] = {}
+
+    @property
+    def fault(self) -> str | None:
+        """Why agents cannot be looked at, None while they can."""
+        return "; ".join(self._faults.values()) or None
 
     def sessions(self, seconds: float) -> None:
         """The loop over sessions; ends only by being killed."""
         while True:
-            self._try(self.look_at_sessions)
+            self._try("sessions", self.look_at_sessions)
             gevent.sleep(seconds)
 
     def checkouts(self, seconds: float) -> None:
         """The loop over checkouts; ends only by being killed."""
         while True:
             gevent.sleep(seconds)
-            self._try(self.look_at_checkouts)
+            self._try("checkouts", self.look_at_checkouts)
 
-    def _try(self, look: Callable[[], None]) -> None:
+    def _try(self, what: str, look: Callable[[], None]) -> None:
         """What cannot be seen leaves everything as it is known."""
         try:
             look()
-            self.fault = None
+            self._faults.pop(what, None)
         except MetawsmError as error:
-            if self.fault != error.message:
+            if self._faults.get(what) != error.message:
                 log.warning("agents cannot be looked at: %s", error.message)
-            self.fault = error.message
+            self._faults[what] = error.message
 
     def look_at_sessions(self) -> None:
         """One look at every session, in one call of tmux."""

@@ -16,6 +16,7 @@ from metawsm.daemon.checks.database import database
 from metawsm.daemon.checks.files import files
 from metawsm.daemon.checks.finding import OK, ORDER, Case, Finding, Seen, fail
 from metawsm.daemon.checks.program import Clock, program
+from metawsm.daemon.checks.runs import runs
 from metawsm.daemon.checks.serving import ask, holders_url, serving, token_for
 from metawsm.daemon.checks.settings import settings
 from metawsm.domain.errors import MetawsmError
@@ -29,6 +30,7 @@ GROUPS: tuple[tuple[str, Check], ...] = (
     ("files", files),
     ("database", database),
     ("redis", broker),
+    ("runs", runs),
     ("daemon", serving),
 )
 BEGIN_SECONDS = 3.5  # for the policy, the lock and the daemon's answers

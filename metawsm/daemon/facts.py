@@ -18,6 +18,7 @@ from metawsm.daemon.lanes import Lanes
 from metawsm.daemon.projection_loop import ProjectionLoop
 from metawsm.daemon.redis_side import RedisSide
 from metawsm.daemon.relay import Relay
+from metawsm.daemon.run_facts import RunFacts
 from metawsm.daemon.supervisor import Supervisor
 from metawsm.daemon.tail import Tail
 from metawsm.domain.errors import Unavailable
@@ -56,6 +57,7 @@ class Facts:
     subscriptions: tuple[Subscription, ...]
     open_connections: Callable[[], int]
     open_streams: Callable[[], int]
+    runs: RunFacts
     debug_rows: Callable[[Db, dict[str, str], int], dict[str, Any]]
 
     def health(self, request: Request) -> Answer:
@@ -101,6 +103,8 @@ class Facts:
             "commands": self._commands(),
             "projections": self._guarded(self._projections),
             "dead_letters": self._guarded(self._dead_letters),
+            "jobs": self._guarded(self.runs.jobs),
+            "runs": self._guarded(self.runs.agents),
             "loops": {"status": "degraded" if broken else "ok"} | ({"broken": broken} if broken else {}),
             "http": {"status": "ok", "connections": self.open_connections(), "streams": self.open_streams()},
         }

@@ -24,6 +24,7 @@ from metawsm.daemon.read_models import now
 from metawsm.daemon.rebuilding import Rebuilding
 from metawsm.daemon.redis_side import RedisSide
 from metawsm.daemon.relay import Relay
+from metawsm.daemon.state_folder import keep_out_of_git
 from metawsm.daemon.supervisor import Supervisor
 from metawsm.daemon.surroundings import url_of
 from metawsm.daemon.systemd import Notifier
@@ -84,6 +85,7 @@ class Process:
         backups = Backups(self._options.loaded.policy, self._options.database)
         parts.callback(backups.close)
         writer, identity = self._database(parts, backups)
+        keep_out_of_git(self._options.folder)
         readers = Readers(self._options.database)
         parts.callback(readers.close)
         policy = self._options.loaded.policy

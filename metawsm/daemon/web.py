@@ -21,6 +21,7 @@ from metawsm.daemon.facts import Facts
 from metawsm.daemon.pages import RebuildPort, pages
 from metawsm.daemon.read_models import ago, now, read_models
 from metawsm.daemon.replaying import Replaying
+from metawsm.daemon.run_facts import RunFacts
 from metawsm.daemon.run_settings import operator_limits
 from metawsm.daemon.supervisor import Supervisor
 from metawsm.daemon.tail import TailEvent
@@ -77,7 +78,8 @@ def _runs(core: Core) -> RunPages:
 
 def _facts(core: Core, started_at: str, supervisor: Supervisor, feed: Feed, holder: list[HttpServer]) -> Facts:
     def debug_rows(db: Db, query: dict[str, str], limit: int) -> dict[str, Any]:
-        return {"outbox_messages": core.outbox.latest(db, limit)} | log_reads.debug_rows(db, query, limit)
+        newest = {"outbox_messages": core.outbox.latest(db, limit), "jobs": core.runs.jobs.latest(db, limit)}
+        return newest | log_reads.debug_rows(db, query, limit)
 
     return Facts(
         policy=core.policy,
@@ -97,6 +99,7 @@ def _facts(core: Core, started_at: str, supervisor: Supervisor, feed: Feed, hold
         subscriptions=core.subscriptions,
         open_connections=lambda: holder[0].connections,
         open_streams=lambda: feed.subscribers,
+        runs=RunFacts(core.runs, core.readers.query, now),
         debug_rows=debug_rows,
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 
 from attrs import frozen
@@ -51,6 +52,8 @@ class Gate:
 
 def check_close(run: Run) -> None:
     """Raise IllegalTransition unless the run is completed, CloseBlocked naming every gate that is shut."""
+    if run.state in ("running", "awaiting_guidance"):
+        raise_gates(run, list(_gates(run)))  # what is missing says more than the state
     if run.state != "completed":
         raise IllegalTransition(
             f"run {run.run_id} must be in completed state before close (current: {run.state})",
@@ -88,7 +91,7 @@ def _agent_gates(run: Run, agent: RunAgent, criteria: str) -> Iterator[Gate]:
         yield Gate(f"agent {agent.name} has {agent.open_requests} pending guidance request(s)", answer)
     if not agent.completed:
         yield Gate(f"agent {agent.name}: missing completion signal", f"{signal} --type completion")
-    validation = f"{signal} --type validation --status passed --done-criteria ..."
+    validation = f"{signal} --type validation --status passed --done-criteria {shlex.quote(criteria)}"
     if agent.validation != "passed":
         yield Gate(f"agent {agent.name}: validation is {agent.validation or 'missing'}", validation)
     elif (agent.done_criteria or "").strip() != criteria:

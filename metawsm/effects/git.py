@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from metawsm.bus.outside import Changes, Merged, Start, Worktree
-from metawsm.domain.errors import Obstructed, OutsideError
+from metawsm.domain.errors import Obstructed, OutsideError, ProgramMissing
 from metawsm.effects import git_call, git_merge, git_status, git_worktrees, program
+
+OLDEST = (2, 31)
+"""The first version with `rev-parse --path-format` and with locked and lost worktrees in `worktree list`."""
 
 FETCH_SECONDS = 15.0
 MOST_REMEMBERED = 10_000
@@ -22,8 +26,12 @@ class GitProgram:
         self._commit_times: dict[str, float] = {}
 
     def version(self) -> str:
-        """See the port."""
-        return program.check(["git", "version"]).out.split()[2]
+        """See the port. Raises ProgramMissing when it is too old."""
+        version = program.check(["git", "version"]).out.split()[2]
+        number = re.match(r"(\d+)\.(\d+)", version)
+        if number and (int(number[1]), int(number[2])) < OLDEST:
+            raise ProgramMissing(f"git {version} is too old: install git 2.31 or newer.")
+        return version
 
     def find(self, names: Sequence[str], roots: Sequence[Path]) -> dict[str, Path]:
         """See the port."""

@@ -40,7 +40,7 @@ KEPT = 9
 """The number that a file has which a program keeps open for us."""
 
 PACKAGES = {
-    "git": "install git (Debian: apt install git)",
+    "git": "install git 2.31 or newer (Debian: apt install git)",
     "tmux": "install tmux 3.2 or newer (Debian: apt install tmux)",
     "wsm": "install it, or set workspace.tool to builtin in the policy",
     "docmgr": "install it, or set docs.tool to builtin in the policy",
@@ -52,8 +52,9 @@ SURROUNDINGS = frozenset({
     "GIT_OBJECT_DIRECTORY", "GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_CONFIG", "GIT_CONFIG_PARAMETERS",
     "GIT_CONFIG_COUNT", "GIT_GRAFT_FILE", "GIT_SHALLOW_FILE", "GIT_REPLACE_REF_BASE", "GIT_NO_REPLACE_OBJECTS",
     "GIT_IMPLICIT_WORK_TREE", "GIT_INTERNAL_SUPER_PREFIX", "GIT_EDITOR", "GIT_SEQUENCE_EDITOR", "GIT_TRACE",
+    "NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC", "INVOCATION_ID", "JOURNAL_STREAM",
 })  # fmt: skip
-"""Where the daemon itself stands: its repository (as `git rev-parse --local-env-vars` lists it) and its terminal."""
+"""Where the daemon itself stands: its repository (as `git rev-parse --local-env-vars` lists it), terminal, service."""
 
 OURS = "METAWSM_"
 """What begins so is the daemon's own, its token among it."""

@@ -40,7 +40,7 @@ class WriterLimits:
 
     batch_jobs: int = 256
     batch_seconds: float = 0.020
-    defer_seconds: float = 0.050
+    defer_seconds: float = 0.005
     lock_seconds: float = 10.0
     first_retry_seconds: float = 0.002
     last_retry_seconds: float = 0.100

@@ -39,7 +39,29 @@ UPDATE jobs SET status = 'pending', attempt = ?, not_before = ?, error = ?, upda
 _FINISH = "UPDATE jobs SET status = ?, error = ?, updated_at = ? WHERE id = ? AND status = 'running' AND boot = ?"
 _HOLD = "UPDATE jobs SET status = 'held', updated_at = ?2 WHERE status IN ('pending', 'running') AND epoch < ?1"
 _RELEASE = "UPDATE jobs SET status = 'pending', epoch = ?, updated_at = ? WHERE status = 'held'"
-_COUNTS = "SELECT status, count(*) FROM jobs WHERE status IN ('pending', 'running', 'held') GROUP BY status"
+# Each part has an index of its own; asked together, every ended job would be read.
+_COUNTS = """
+SELECT status, count(*) FROM jobs WHERE status IN ('pending', 'running') GROUP BY status
+UNION ALL SELECT status, count(*) FROM jobs WHERE status = 'held' GROUP BY status
+"""
+_OLDEST = {
+    "pending": "SELECT min(not_before) FROM jobs WHERE status IN ('pending', 'running') AND status = 'pending'",
+    "running": "SELECT min(updated_at) FROM jobs WHERE status IN ('pending', 'running') AND status = 'running'",
+}
+_SHOWN = (
+    "id",
+    "kind",
+    "job_key",
+    "lane",
+    "run_id",
+    "status",
+    "attempt",
+    "not_before",
+    "error",
+    "created_at",
+    "updated_at",
+)
+_LATEST = f"SELECT {', '.join(_SHOWN)} FROM jobs ORDER BY id DESC LIMIT ?"
 _PRUNE = """
 DELETE FROM jobs WHERE id IN (
     SELECT id FROM jobs WHERE status IN ('done', 'failed') AND updated_at < ?1 ORDER BY updated_at LIMIT ?2)
@@ -95,6 +117,14 @@ class JobTable:
     def counts(self, db: Db) -> dict[str, int]:
         """How many are pending, running and held."""
         return {"pending": 0, "running": 0, "held": 0} | {str(s): int(n) for s, n in db.execute(_COUNTS)}
+
+    def oldest(self, db: Db, status: str) -> str | None:
+        """Since when the one that has been `pending` (due) or `running` for longest is that."""
+        return next((at for (at,) in db.execute(_OLDEST[status])), None)
+
+    def latest(self, db: Db, limit: int) -> list[dict[str, Any]]:
+        """The newest jobs, for people."""
+        return [dict(zip(_SHOWN, row, strict=True)) for row in db.execute(_LATEST, (limit,))]
 
     def prune(self, db: Db, before: str, limit: int) -> int:
         """Delete up to `limit` ended jobs last changed before a time; return how many."""

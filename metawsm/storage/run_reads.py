@@ -25,6 +25,7 @@ _CHECKOUT = """
 INSERT OR REPLACE INTO checkout_measures (run_id, workspace, repo, files_json, more, error, last_change_at, measured_at)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?)
 """
+_COUNT_WATCHED = "SELECT count(*) FROM agents WHERE state IN ('running', 'idle', 'stalled')"
 _PLACES = """
 SELECT r.run_id, r.workspaces_json, r.repos_json FROM runs r
 WHERE EXISTS (SELECT 1 FROM agents a WHERE a.run_id = r.run_id AND a.state IN ('running', 'idle', 'stalled'))
@@ -49,6 +50,11 @@ class Watched:
 def watched_agents(db: Db) -> list[Watched]:
     """Every agent that is at work as far as is known."""
     return [Watched(*row) for row in db.execute(_WATCHED)]
+
+
+def count_watched(db: Db) -> int:
+    """How many agents are at work as far as is known."""
+    return next(int(count) for (count,) in db.execute(_COUNT_WATCHED))
 
 
 def watched_places(db: Db) -> Iterable[tuple[str, str, str]]:

@@ -78,7 +78,7 @@ def test_each_command_of_the_page_can_be_typed() -> None:
 
 def test_each_line_of_doctor_that_the_page_names_is_one() -> None:
     """The names of checks stand in the program's text."""
-    named = set(re.findall(r"`((?:program|policy|files|database|redis|daemon|clock)\.[a-z-]+)`", page(PAGE)))
+    named = set(re.findall(r"`((?:program|policy|files|database|redis|runs|daemon|clock)\.[a-z-]+)`", page(PAGE)))
     assert len(named) > 15
     assert named <= set(all_texts())
 
@@ -87,7 +87,7 @@ def test_the_reasons_of_dead_letters_are_those_of_the_program() -> None:
     """Each reason of the table stands in the program's text."""
     table = page(PAGE).split("| reason |")[1].split("\n\n")[0]
     reasons = re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)
-    assert len(reasons) == 8
+    assert len(reasons) == 9
     assert set(reasons) <= set(all_texts())
 
 

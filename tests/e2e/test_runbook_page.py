@@ -27,12 +27,25 @@ SEED_SECTIONS = [
     "Logging",
     "Operator guidance",
 ]
+SIGNAL = "forum signal --run-id RUN_ID --ticket METAWSM-002 --agent-name agent --type"
+SEED_STEPS = (
+    "bootstrap \\\n  --ticket METAWSM-002 \\\n  --repos metawsm \\\n  --doc-home-repo metawsm",
+    'forum ask --run-id RUN_ID --ticket METAWSM-002 --title "Question" --body "Need guidance"',
+    "forum list --run-id RUN_ID",
+    "forum thread --thread-id THREAD_ID",
+    f'{SIGNAL} guidance_request --question "Need decision"',
+    f'{SIGNAL} guidance_answer --answer "Proceed"',
+    f'{SIGNAL} completion --summary "Implementation complete"',
+    f'{SIGNAL} validation --status passed --done-criteria "tests pass"',
+    "status --run-id RUN_ID",
+)
+WATCH = "metawsm.pyz watch --run-id $RUN_ID --until"
 ASK = "metawsm.pyz forum ask --ticket METAWSM-002 --title Question --body Help"
 
 
 @pytest.fixture
 def desk(pyz: Path, tmp_path: Path) -> Iterator[Desk]:
-    """An empty project folder."""
+    """A project folder with a git repository."""
     made = new_desk(pyz, tmp_path)
     yield made
     made.close()
@@ -181,14 +194,51 @@ def test_without_a_token(desk: Desk) -> None:
     assert "new, normal, 2 posts: Question" in told
 
 
-def test_a_request_for_guidance_waits(desk: Desk) -> None:
-    """The thread is found by its state, and goes on with the answer."""
+def of_the_page(words: str) -> str:
+    """The page's block that has these words."""
+    return next(block.text for block in blocks(PAGE) if words in block.text)
+
+
+def test_the_commands_of_the_seed_stand_on_the_page() -> None:
+    """Steps 5 and 6 as they were for the Go program, but for the program's name and the ids that are filled in."""
+    typed = "".join(block.text for block in blocks(PAGE) if block.how == "run")
+    typed = typed.replace("$RUN_ID", "RUN_ID").replace("$THREAD_ID", "THREAD_ID")
+    assert [command for command in SEED_STEPS if f"metawsm.pyz {command}" not in typed] == []
+
+
+def test_a_run_stuck_in_awaiting_guidance(desk: Desk) -> None:
+    """Status shows the question and the thread; answered, the run goes on, and the agent's shell reads the answer."""
     desk.start("redis", "daemon")
-    signals = next(block.text for block in blocks(PAGE) if "--type guidance_request" in block.text)
-    status, told = type_in(desk, "waiting", signals.splitlines()[0])
-    assert status == 0
-    assert re.search(r"fctrl-run-id-agent +waiting_human", told)
-    assert "fctrl-run-id-agent  answered, normal, 3 posts" in told
+    asked = of_the_page("--type guidance_request").splitlines()[0]
+    status, told = type_in(desk, "stuck", of_the_page("bootstrap"), f"{asked}\n{WATCH} awaiting_guidance")
+    assert status == 0, told
+    assert "Status:   awaiting_guidance for " in told
+    assert re.search(r"Guidance:\n  agent asks, .*\n      Need decision\n", told)
+    assert re.search(r"^fctrl-run-\S+-agent +waiting_human ", told, re.MULTILINE)
+    assert re.search(r"^run-\S+  running, bootstrap round 1 of METAWSM-002", told, re.MULTILINE)
+    with desk.terminal() as terminal:
+        run = "metawsm.pyz status --ticket METAWSM-002 --json | jq -r"
+        assert terminal.run(f"{run} .run.state")[1].strip() == "running"
+        control = terminal.run(f"{run} '.run.agents[0].control_thread'")[1].strip()
+        thread = f"metawsm.pyz forum thread --thread-id {control}"
+        eventually(lambda: "-> read by agent" in terminal.run(thread)[1], timeout=30, interval=0.5)
+    session = desk.tmux("list-sessions", "-F", "#{session_name}").strip()
+    assert "Go on" in desk.tmux("capture-pane", "-p", "-t", f"={session}:")
+
+
+def test_close_blocked(desk: Desk) -> None:
+    """Each gate is told with what mends it; with both signals and the brief's criteria the run closes."""
+    desk.start("redis", "daemon")
+    wrong = of_the_page("--type validation").splitlines()[3].replace("tests pass", "some tests pass")
+    early = f"{wrong}\nmetawsm.pyz close --run-id $RUN_ID; echo $? >code"
+    status, told = type_in(desk, "close-blocked", of_the_page("bootstrap"), early)
+    assert status == 0, told
+    assert (desk.folder / "code").read_text() == "4\n"
+    gates, _, closed = told.partition("mend: ")[2].partition("answered, normal")
+    assert "metawsm: close blocked\n  - agent agent: missing completion signal\n" in told
+    assert "  - agent agent: validated other done criteria than those of the brief\n" in gates
+    assert "--type validation --status passed --done-criteria 'tests pass'\n" in gates
+    assert re.search(r"^run-\S+  closed, bootstrap round 1 of METAWSM-002", closed, re.MULTILINE)
 
 
 def test_dead_letters_ask_for_attention(desk: Desk) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.eventually import eventually
-from tests.support.runs_lab import AGENT, Lab, git
+from tests.support.runs_lab import AGENT, Lab, git, repository
 
 
 @pytest.fixture
@@ -57,3 +57,18 @@ def test_two_agents_on_one_ticket(pyz: Path, tmp_path: Path) -> None:
         lab.answer(run_id, "bob", "ho")
         done = lab.until(run_id, "completed")
         assert [agent["validation"] for agent in done["agents"]] == ["passed", "passed"]
+
+
+def test_the_default_roots_in_a_repository(pyz: Path, tmp_path: Path) -> None:
+    """A project that is a repository works on itself and on those beside it, its own `.metawsm/` being no obstacle."""
+    app, beside = repository(tmp_path / "app"), repository(tmp_path / "beside")
+    with Lab(app, [sys.executable, str(pyz)], policy={"workspace": {}}, repos=()) as lab:
+        run_id = lab.bootstrap(repos=["app", "beside"])
+        lab.until(run_id, "awaiting_guidance")
+        lab.answer(run_id, text="good evening")
+        lab.until(run_id, "completed")
+        lab.post(f"/runs/{run_id}/close")
+        lab.until(run_id, "closed")
+        assert [(repo / "greeting-bob.txt").read_text() for repo in (app, beside)] == ["good evening\n"] * 2
+        assert "?? .metawsm/" in git(app, "status", "--porcelain").splitlines()
+        assert git(app, "ls-files", ".metawsm") == ""

@@ -10,7 +10,10 @@ from pathlib import Path
 from tests.support import sources
 
 GAP = "…"
-TOLD = frozenset({"Refused", "Unavailable", "Overloaded", "PolicyError", "OutcomeUnknown"})
+TOLD = frozenset({
+    "Refused", "Unavailable", "Overloaded", "PolicyError", "OutcomeUnknown", "OutsideError", "ProgramMissing",
+    "ProgramFailed", "TimedOut", "Obstructed", "MergeConflict",
+})  # fmt: skip
 """Errors whose text is for whoever runs the program; those of a request are in docs/reference/errors.md."""
 
 LOGGED = frozenset({"warning", "error", "exception"})

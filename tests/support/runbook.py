@@ -1,8 +1,11 @@
-"""A person with the runbook: a project folder, ports of their own, and the terminals that the page asks for."""
+"""A person with the runbook: a project folder, ports and a tmux server of their own, and the page's terminals."""
 
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
+import tempfile
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -15,9 +18,10 @@ from attrs import define, field
 from tests.support import redis_tcp, services
 from tests.support.eventually import eventually
 from tests.support.pages import Block, Running, Terminal, blocks, path_with
+from tests.support.runs_lab import repository
 
 PAGE = "docs/runbook.md"
-PROGRAMS = ("redis-server", "redis-cli", "sqlite3", "curl", "jq")
+PROGRAMS = ("redis-server", "redis-cli", "sqlite3", "curl", "jq", "git", "tmux")
 
 
 @define
@@ -67,15 +71,27 @@ class Desk:
             opened.run(self.beginning)
             yield opened
 
+    def tmux(self, *arguments: str) -> str:
+        """What this person's tmux says."""
+        env = {"PATH": self.env["PATH"], "TMUX_TMPDIR": self.env["TMUX_TMPDIR"]}
+        return subprocess.run(["tmux", *arguments], env=env, capture_output=True, text=True, timeout=20).stdout
+
     def close(self) -> None:
-        """Ctrl-C in every terminal, the last first."""
+        """Ctrl-C in every terminal, the last first; then the end of the agents."""
         for name in reversed(list(self.opened)):
             self.interrupt(name)
+        self.tmux("kill-server")
+        shutil.rmtree(self.env["TMUX_TMPDIR"])
 
 
 def new_desk(pyz: Path, folder: Path) -> Desk:
-    """An empty project folder, with the artifact and the programs of the page on PATH."""
+    """A project folder with the repository `metawsm`, the artifact and the programs of the page on PATH.
+
+    The user's tmux server has its socket in a folder of its own, with a short name.
+    """
+    repository(folder / "metawsm")
     folders = {Path(services.program(name)).parent for name in PROGRAMS}
     ports = {"PORT": str(redis_tcp.free_port()), "REDIS_PORT": str(redis_tcp.free_port())}
     beginning = "".join(block.text for block in blocks(PAGE) if block.how == "every-terminal")
-    return Desk(folder, {"PATH": path_with(pyz.parent, *sorted(folders)), **ports}, beginning)
+    env = {"PATH": path_with(pyz.parent, *sorted(folders)), "TMUX_TMPDIR": tempfile.mkdtemp(prefix="mwsm-"), **ports}
+    return Desk(folder, env, beginning)

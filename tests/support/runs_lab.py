@@ -55,6 +55,7 @@ class Lab:
     ) -> None:
         self.folder = folder
         self.command = command
+        self.env = dict(env or {})
         self.socket = f"mwsm-test-{os.getpid()}-{folder.name[-20:]}"
         self.repos = {name: repository(folder / "repos" / name) for name in repos}
         self._write_agents(agents or {"bob": AGENT})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from metawsm.domain import run_actions
-from metawsm.domain.errors import CloseBlocked
+from metawsm.domain.errors import CloseBlocked, IllegalTransition
 from metawsm.domain.run_events import AgentStateChanged, RunGuidanceChanged, RunRoundStarted, RunStateChanged
 from metawsm.domain.run_rules import check_close
 from metawsm.domain.run_states import AGENT_STATES, ALIVE, OBSERVED, RUNS
@@ -229,7 +229,7 @@ def test_each_gate_says_what_is_missing_and_what_mends_it(name: str) -> None:
     gates = blocked.value.details["gates"]
     assert [gate["text"] for gate in gates] == texts
     at = "metawsm.pyz forum signal --run-id run-7 --ticket MET-1 --agent-name ann --type"
-    what = {"completion": "completion"}.get(name, "validation --status passed --done-criteria ...")
+    what = {"completion": "completion"}.get(name, "validation --status passed --done-criteria 'It prints totals'")
     assert [gate["mend"] for gate in gates] == [f"{at} {what}"]
     assert str(blocked.value) == f"close blocked: {texts[0]} (mend: {at} {what})"
 
@@ -246,8 +246,18 @@ def test_all_gates_are_told_at_once() -> None:
         ("workspace met-1-7 was removed", "run-7"),
         ("agent ann has 2 pending guidance request(s)", "..."),
         ("agent ann: missing completion signal", "completion"),
-        ("agent ann: validation is missing", "..."),
+        ("agent ann: validation is missing", "totals'"),
     ]
+
+
+@pytest.mark.parametrize("state", ["running", "awaiting_guidance"])
+def test_a_run_that_is_not_completed_says_what_it_waits_for(state: str) -> None:
+    """The gates say more than its state does; a standard run has none, and is told its state."""
+    with pytest.raises(CloseBlocked) as blocked:
+        check_close(in_state(state, BOOTSTRAPPED).run)
+    assert "missing completion signal" in str(blocked.value)
+    with pytest.raises(IllegalTransition, match=f"must be in completed state before close .current: {state}"):
+        check_close(in_state(state, WISH).run)
 
 
 def test_criteria_are_compared_without_their_margins() -> None:

@@ -11,6 +11,7 @@ from metawsm.daemon.checks.finding import Case, Finding, fail, ok, warn
 from metawsm.domain.errors import Refused, Unavailable
 from metawsm.storage import log_reads
 from metawsm.storage.inspection import Examiner, keeps_a_log
+from metawsm.storage.jobs_table import JobTable
 from metawsm.storage.outbox import Outbox
 from metawsm.storage.schema_steps import STEPS
 
@@ -21,6 +22,7 @@ STUCK_SECONDS = 60.0  # that a row may wait while a daemon runs
 FULL_SHARE = 0.75  # of the most rows not done
 MOST_BEHIND = 1000  # events
 FUTURE_SECONDS = 60.0
+LONG_JOB_SECONDS = 1200.0  # at work: a checkout of a large repository may take 15 minutes
 DEEPER = "metawsm.pyz doctor --deep takes the time it needs"
 
 
@@ -99,6 +101,7 @@ def _contents(case: Case, examiner: Examiner) -> Iterator[Finding]:
         "database.outbox": lambda: _outbox(case, examiner),
         "database.read-models": lambda: _projections(case, examiner),
         "database.dead-letters": lambda: _dead_letters(examiner),
+        "database.jobs": lambda: _jobs(case, examiner),
         "clock.newest": lambda: _newest(examiner),
     }
     for name, look in looks.items():
@@ -160,6 +163,33 @@ def _dead_letters(examiner: Examiner) -> Finding:
     shown = ", ".join(f"{count} {reason}" for reason, count in reasons)
     hint = "`metawsm.pyz forum dead-letters list` shows them; replay or discard each"
     return warn("database.dead-letters", f"open: {shown}", hint)
+
+
+def _jobs(case: Case, examiner: Examiner) -> Finding:
+    """What runs do outside: whether it is held back, late, or at work for longer than anything takes."""
+    table = JobTable("", 0)
+
+    def look(db: Db) -> tuple[dict[str, int], str | None, str | None] | None:
+        if not any(db.execute("SELECT 1 FROM sqlite_master WHERE name = 'jobs'")):
+            return None
+        return table.counts(db), table.oldest(db, "pending"), table.oldest(db, "running")
+
+    found = examiner.read(look, READ_SECONDS)
+    if found is None:
+        return ok("database.jobs", "the next start makes the table of jobs")
+    counts, pending, running = found
+    shown = f"{counts['pending']} pending, {counts['running']} running, {counts['held']} held"
+    if counts["held"]:
+        hint = "since a backup was restored; look at the runs, then `metawsm.pyz jobs release`"
+        return warn("database.jobs", shown, hint)
+    if case.served and _age(running) > LONG_JOB_SECONDS:
+        hint = "look at `metawsm.pyz status`, and for a git or tmux that hangs; a restart begins it anew"
+        return warn("database.jobs", f"{shown}; one is at work for {_age(running):.0f} s", hint)
+    if case.served and _age(pending) > STUCK_SECONDS:
+        hint = "look at the daemon's log, and at the other jobs: `metawsm.pyz forum debug --json`"
+        return warn("database.jobs", f"{shown}; one is due for {_age(pending):.0f} s", hint)
+    waits = "; they go on when the daemon starts" if sum(counts.values()) and not case.served else ""
+    return ok("database.jobs", shown + waits)
 
 
 def _newest(examiner: Examiner) -> Finding:

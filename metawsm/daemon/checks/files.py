@@ -110,13 +110,13 @@ def _database(database: Path) -> Finding:
         return fail("files.database", f"others can write {', '.join(open_files)}", hint)
     if open_files:
         return warn("files.database", f"others can read {', '.join(open_files)}", hint)
-    return ok("files.database", f"{database}, {_size(database.stat().st_size)}")
+    return ok("files.database", f"{database}, {size(database.stat().st_size)}")
 
 
 def _space(database: Path) -> Iterator[Finding]:
     folder = next(path for path in database.resolve().parents if os.path.exists(path))
     free = shutil.disk_usage(folder).free
-    shown = f"{_size(free)} free at {folder}"
+    shown = f"{size(free)} free at {folder}"
     if free < TOO_LITTLE:
         yield fail("files.disk", shown, "free some space: the write-ahead log could not grow, nothing would be stored")
     elif free < LITTLE:
@@ -125,7 +125,7 @@ def _space(database: Path) -> Iterator[Finding]:
         yield ok("files.disk", shown)
     limit = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
     if limit != resource.RLIM_INFINITY and limit < _length(database) + LOG_BYTES:
-        shown = f"a file may be at most {_size(limit)} long"
+        shown = f"a file may be at most {size(limit)} long"
         yield fail("files.longest", shown, "raise the limit of file sizes (ulimit -f, LimitFSIZE= of a unit)")
 
 
@@ -133,7 +133,8 @@ def _length(path: Path) -> int:
     return os.path.getsize(path) if os.path.isfile(path) else 0
 
 
-def _size(count: float) -> str:
+def size(count: float) -> str:
+    """So many bytes, as people say it."""
     for unit in ("bytes", "KiB", "MiB", "GiB"):
         if count < 1024 or unit == "GiB":
             break
