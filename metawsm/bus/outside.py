@@ -107,16 +107,11 @@ class Git(Protocol):
         """What is not committed at `path`, ignored files left out."""
         ...
 
-    def is_clean(self, path: Path) -> bool:
-        """Whether nothing is uncommitted at `path`."""
-        ...
-
-    def last_change(self, path: Path) -> float:
-        """When work at `path` last moved: the newest of HEAD's commit time and the changed files' times."""
-        ...
-
     def look(self, path: Path) -> tuple[Changes, float]:
-        """What is not committed (each new file named) and the last change, for the price of one of them."""
+        """What is not committed, each new file named; and when work last moved.
+
+        That is the newest of HEAD's commit time and the changed files' times.
+        """
         ...
 
     def ahead(self, repo: Path, branch: str, base: str) -> int:

@@ -26,6 +26,7 @@ class CloseThread:
 def handle(work: Work, message: CloseThread) -> Mapping[str, Any]:
     """Close the thread; closing twice is a no-op."""
     thread = work.thread(message.thread_id)
+    actions.check_may_close(thread, work.actor)
     return {"thread": work.view(work.record(thread, actions.close(thread, message.reason)))}
 
 

@@ -56,6 +56,7 @@ def change_state(thread: Thread, actor: Actor, to_state: str, reason: str | None
     if to_state == thread.state:
         return []
     if to_state == "closed":
+        check_may_close(thread, actor)
         return close(thread, reason)
     check_transition(thread.state, to_state, actor.type)
     if to_state == "answered" and thread.open_requests:
@@ -70,6 +71,15 @@ def set_priority(thread: Thread, priority: str) -> list[Fact]:
     """Make the thread more or less pressing."""
     _check_open(thread, "change the priority of")
     return [] if priority == thread.priority else [PriorityChanged(thread.priority, priority)]
+
+
+def check_may_close(thread: Thread, actor: Actor) -> None:
+    """Raise NotAllowed for an agent while a guidance request is open: its run would go on without an answer."""
+    if thread.open_requests and actor.type == "agent":
+        raise errors.NotAllowed(
+            f"{len(thread.open_requests)} guidance request(s) are open on {thread.thread_id}:"
+            " only a human or an operator closes it"
+        )
 
 
 def close(thread: Thread, reason: str | None) -> list[Fact]:

@@ -40,6 +40,8 @@ def decide(run: Run, limits: OperatorLimits, now: str) -> Decision:
         return Decision(ANSWER, f"{', '.join(waiting)} asked and waits for an answer", waiting)
     if run.state not in ("running", "failed"):
         return Decision(NOTHING)
+    if run.state == "failed" and _age(run.updated_at, now) >= limits.stale_run_age_seconds:
+        return Decision(NOTHING)  # who left it so for long may have had a reason: it is theirs to resume
     sick = [agent for agent in run.agents if _is_sick(agent, limits, now) and not is_complete(run, agent)]
     if not sick:
         return _after_the_end(run)

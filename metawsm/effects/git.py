@@ -92,14 +92,6 @@ class GitProgram:
         """See the port."""
         return git_status.status(path).changes()
 
-    def is_clean(self, path: Path) -> bool:
-        """See the port."""
-        return not git_status.status(path).files
-
-    def last_change(self, path: Path) -> float:
-        """See the port."""
-        return self.look(path)[1]
-
     def look(self, path: Path) -> tuple[Changes, float]:
         """See the port."""
         now = git_status.status(path, untracked="all")

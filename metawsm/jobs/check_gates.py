@@ -11,7 +11,7 @@ from metawsm.domain.plain_text import clean
 from metawsm.domain.run import SEED_DOCS, Run
 from metawsm.domain.run_rules import Gate
 
-SHOWN = 5  # files of a checkout that are named
+SHOWN, LONGEST = 5, 200  # files of a checkout that are named, and characters of their names
 
 
 def do(tools: JobTools, job: Job) -> Result:
@@ -47,7 +47,9 @@ def _dirty(tools: JobTools, run: Run) -> Iterator[Gate]:
             changes = tools.git.status(place)
             if changes.files:
                 more = len(changes.files) - SHOWN + changes.more
-                files = ", ".join(map(clean, changes.files[:SHOWN])) + (f" and {more} more" if more > 0 else "")
+                files = ", ".join(clean(name)[:LONGEST] for name in changes.files[:SHOWN]) + (
+                    f" and {more} more" if more > 0 else ""
+                )
                 text = f"workspace {workspace.name} repo {repo} has uncommitted changes: {files}"
                 yield Gate(text, f"git -C {place} add --all && git -C {place} commit")
 

@@ -1,4 +1,4 @@
-"""A workspace goes: its worktrees and its folder. The branches stay."""
+"""A workspace goes: its worktrees and its folder. The branches stay, if anybody has worked on them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 from metawsm.bus.jobs import Job, JobSpec, JobTools, Result, record_step, step_of
 from metawsm.domain.errors import Obstructed
-from metawsm.domain.run import Run
+from metawsm.domain.run import START_SESSION, Run
 
 
 def do(tools: JobTools, job: Job) -> Result:
@@ -21,7 +21,16 @@ def do(tools: JobTools, job: Job) -> Result:
             f"{error.message} Save what you need of it; `{mend}` removes it all.", details=error.details
         ) from None
     _forget_worktrees(tools, run, Path(run.workspace(name).path), force)
+    if not any(each.kind == START_SESSION and each.started_at for each in run.steps):
+        _drop_branches(tools, run, run.workspace(name).branch)
     return {}
+
+
+def _drop_branches(tools: JobTools, run: Run, branch: str) -> None:
+    """Of a run that nobody has worked in, the branches go as well, where nothing is on them."""
+    for main in run.repositories.values():
+        if Path(main, ".git").exists():
+            tools.git.drop_branch(Path(main), branch, run.base)
 
 
 def _forget_worktrees(tools: JobTools, run: Run, place: Path, force: bool) -> None:

@@ -181,7 +181,7 @@ def test_a_worktree_whose_folder_was_deleted_is_made_anew(repo: Path, tmp_path: 
     os.rename(path, tmp_path / "elsewhere")
     assert [tree.path for tree in GIT.worktrees(repo)] == [repo]
     GIT.add_worktree(repo, path, "task/one", "main")
-    assert GIT.is_clean(path)
+    assert GIT.status(path).files == ()
 
 
 def test_a_worktree_with_changes_is_removed_only_by_force(repo: Path, tmp_path: Path) -> None:
@@ -249,7 +249,7 @@ def test_what_is_uncommitted(repo: Path) -> None:
     (repo / "folder").mkdir()
     (repo / "folder" / "new").write_text("new")
     assert sorted(GIT.status(repo).files) == sorted([*names, "gone", "renamed", "folder/"])
-    assert not GIT.is_clean(repo)
+    assert GIT.status(repo).files
 
 
 def test_of_many_changes_some_are_named_and_the_others_counted(repo: Path) -> None:
@@ -264,7 +264,7 @@ def test_looking_takes_no_lock_from_an_agents_git(repo: Path) -> None:
     """The status does not write the index anew, as git likes to where it finds a touched file."""
     index = (repo / ".git" / "index").read_bytes()
     os.utime(repo / "README.md", (1_000_000_000, 1_000_000_000))
-    assert GIT.is_clean(repo)
+    assert GIT.status(repo).files == ()
     assert (repo / ".git" / "index").read_bytes() == index
 
 
@@ -272,23 +272,23 @@ def test_the_last_change_is_the_newest_commit_or_file(repo: Path) -> None:
     """A commit, a changed file, a file deep in a new folder: each moves it."""
     git(repo, "commit", "--quiet", "--amend", "--no-edit", "--date", "2020-01-01T00:00:00Z")
     committed = float(git(repo, "log", "-1", "--format=%ct"))
-    assert GIT.last_change(repo) == committed
+    assert GIT.look(repo)[1] == committed
     os.utime(repo / "README.md", (committed + 50, committed + 50))
-    assert GIT.last_change(repo) == committed  # touched, not changed
+    assert GIT.look(repo)[1] == committed  # touched, not changed
     (repo / "README.md").write_text("changed")
     os.utime(repo / "README.md", (committed + 60, committed + 60))
-    assert GIT.last_change(repo) == committed + 60
+    assert GIT.look(repo)[1] == committed + 60
     (repo / "new" / "deep").mkdir(parents=True)
     (repo / "new" / "deep" / "file").write_text("x")
     os.utime(repo / "new" / "deep" / "file", (committed + 70, committed + 70))
-    assert GIT.last_change(repo) == committed + 70
+    assert GIT.look(repo)[1] == committed + 70
     assert GIT.look(repo) == (Changes(("README.md", "new/deep/file")), committed + 70)
 
 
 def test_a_repository_without_commits_has_no_change(tmp_path: Path) -> None:
     """Nothing has happened there yet."""
     git(tmp_path, "init", "--quiet", str(tmp_path / "empty"))
-    assert GIT.last_change(tmp_path / "empty") == 0
+    assert GIT.look(tmp_path / "empty")[1] == 0
     assert GIT.current_branch(tmp_path / "empty") == "main"
 
 
@@ -311,7 +311,7 @@ def test_all_or_some_of_the_changes_are_committed(repo: Path) -> None:
     (repo / "README.md").unlink()
     GIT.commit_all(repo, "all")
     assert git(repo, "show", "--format=", "--name-only").splitlines() == ["README.md", "code.py"]
-    assert GIT.is_clean(repo)
+    assert GIT.status(repo).files == ()
 
 
 def test_without_an_identity_metawsm_signs(repo: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -84,7 +84,9 @@ def test_a_base_branch_that_is_not_there(lab: Lab) -> None:
     git(lab.repos["alpha"], "branch", "next")
     run_id = lab.start(base="next")
     failed(lab, run_id, 'base branch "next" not found for repo', "beta")
+    assert git(lab.repos["alpha"], "branch", "--list", "task/*") != ""
     cleaned(lab, run_id)
+    assert git(lab.repos["alpha"], "branch", "--list", "task/*") == ""
     git(lab.repos["beta"], "branch", "next")
     resumed(lab, run_id)
     cleaned(lab, run_id)

@@ -116,6 +116,8 @@ def test_nothing_else_releases_it(asking: Asking) -> None:
     answer = {"control_type": "guidance_answer", "answer": "v3"}
     body = {"run_id": asking.run_id, "ticket": "MET-1", "agent_name": "bob", "payload": answer}
     assert asking.lab.daemon.request("POST", "/forum/control/signal", body, anonymous=True).status == 403
+    for refused in (asking.post("close", anonymous=True), asking.post("state", anonymous=True, to_state="closed")):
+        assert (refused.status, refused.error["code"]) == (403, "not_allowed")
     asking.still_waits()
     posted("answer", body="v2")(asking)
     asking.lab.until(asking.run_id, "running")

@@ -74,6 +74,12 @@ def test_an_agent_that_failed_its_run_is_restarted() -> None:
     assert decided(run(agent("failed"), state="failed")).action == "restart"
 
 
+def test_a_run_that_failed_long_ago_is_left_alone() -> None:
+    """An operator that is started after a week begins nothing that everybody has forgotten."""
+    assert decided(run(agent("failed", 9999), state="failed", updated=3599)).action == "restart"
+    assert decided(run(agent("failed", 9999), state="failed", updated=3600)).action == "nothing"
+
+
 def test_guidance_comes_first() -> None:
     """Whoever waits for an answer is told of, and a sick neighbour is not touched meanwhile."""
     waiting = run(agent("running", open_requests=1), agent("dead", name="ann"), state="awaiting_guidance")
@@ -102,6 +108,6 @@ def test_a_stale_run_is_stopped_only_when_nothing_lives() -> None:
     gone = (agent("dead", 4000), agent("failed", 4000, name="ann"))
     assert decided(run(*gone, updated=3600)).action == "stop"
     assert decided(run(*gone, updated=3599)).action == "restart"
-    assert decided(run(*gone, state="failed", updated=3600)).action == "restart"
+    assert decided(run(*gone, state="failed", updated=3600)).action == "nothing"
     assert decided(run(gone[0], agent("stalled", 4000, name="ann"), updated=3600)).action == "restart"
     assert decided(run(gone[0], agent("running", 4000, name="ann"), updated=3600)).action == "restart"
