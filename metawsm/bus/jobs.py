@@ -146,7 +146,7 @@ def checkout(run: Run, step: Step, workspace: str | None = None) -> Path:
     place = Path(run.workspace(name).path, step.args.get("repo", run.doc_home_repo))
     if not place.is_dir():
         mend = f"metawsm.pyz cleanup --run-id {run.run_id}"
-        raise Obstructed(f"{place} is not there any more: `{mend}`, and then resume, makes it anew from its branch")
+        raise Obstructed(f"{place} is not there any more: {mend}, and then resume, makes it anew from its branch")
     return place
 
 

@@ -18,7 +18,7 @@ def do(tools: JobTools, job: Job) -> Result:
     except Obstructed as error:
         mend = f"metawsm.pyz cleanup --run-id {run.run_id} --force"
         raise Obstructed(
-            f"{error.message} Save what you need of it; `{mend}` removes it all.", details=error.details
+            f"{error.message} Save what you need of it; {mend} removes it all.", details=error.details
         ) from None
     _forget_worktrees(tools, run, Path(run.workspace(name).path), force)
     if not any(each.kind == START_SESSION and each.started_at for each in run.steps):

@@ -56,7 +56,7 @@ def _make_room(tools: JobTools, run: Run, agent: RunAgent) -> None:
     whose = f"it is that of agent {name} of {other}" if owner else "this run did not begin it"
     raise Obstructed(
         f"there is a tmux session {agent.session} already, and {whose}: end it, or rename it"
-        f" (`tmux rename-session -t ={agent.session} NAME`), and resume the run"
+        f" (tmux rename-session -t ={agent.session} NAME), and resume the run"
     )
 
 
