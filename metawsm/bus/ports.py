@@ -55,6 +55,14 @@ class Writer(Protocol):
         """Like `run`, without waiting: `done` is called once, on the hub, after the commit or the failure."""
         ...
 
+    def hold(self) -> None:
+        """Start no batch until `resume`: jobs wait, the hub goes on. For a few milliseconds at most."""
+        ...
+
+    def resume(self) -> None:
+        """Go on; each `hold` has its own `resume`."""
+        ...
+
     def defer(self, job: Callable[[Db], Any]) -> None:
         """Run `job` with the next batch, or alone within 5 ms; for bookkeeping that a crash may lose."""
         ...

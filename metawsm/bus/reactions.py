@@ -50,7 +50,7 @@ class Reaction:
 
 @frozen
 class SubscriberSpec:
-    """One reaction: `react(reaction)` is called once for each event of these types, in the order of the log.
+    """One reaction: `react(reaction)` is called once for each event of a run of these types, in the order of the log.
 
     It begins with the events after its first start; what had happened before is not reacted to.
     """
@@ -127,7 +127,7 @@ class Reactor:
         marks = ", ".join("?" * len(self.spec.types))
         return (
             f"SELECT {EVENT_COLUMNS} FROM forum_events"  # noqa: S608 - constants, and one mark per value
-            f" WHERE sequence > ? AND event_type IN ({marks}) ORDER BY sequence LIMIT ?"
+            f" WHERE sequence > ? AND +run_id IS NOT NULL AND event_type IN ({marks}) ORDER BY sequence LIMIT ?"
         )
 
     def _react(self, db: Db, row: Row) -> Reaction:

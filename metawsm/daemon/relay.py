@@ -32,10 +32,15 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.05, 1.0  # seconds between attempts while Redis i
 FAULT_PAUSE = 1.0  # seconds until rows that Redis refused are tried again
 MEND_PAUSE = 30.0  # seconds between two repairs of streams that hold what is not ours
 COMPANY = 0.002  # seconds that events and acks wait for a command to travel with: each round trip costs 0.2 ms
+WINDOW = 0.001  # seconds that a batch waits for commands on their way from Redis, so that one commit takes both
 LAST_WORDS = 0.2  # seconds that an orderly stop leaves for what waits to be published
 READ_ALL = 0.01  # seconds after which streams are read again to which nothing was published by us
 QUIET = 0.02  # seconds without work after which the listener may block
 log = logging.getLogger("metawsm.relay")
+
+
+def _nothing() -> None:
+    """What the loop calls while it does not sleep."""
 
 
 class Relay:
@@ -88,6 +93,8 @@ class Relay:
         # `again`, not `start`: libev lets a stopped timer go on where it stood, so a second start fires at once.
         self._feed_timer = gevent.get_hub().loop.timer(READ_ALL, READ_ALL)
         self._company_timer = gevent.get_hub().loop.timer(COMPANY, COMPANY)
+        self._window_timer = gevent.get_hub().loop.timer(WINDOW, WINDOW)
+        self._spinner = gevent.get_hub().loop.idle()  # while it is active the loop looks again instead of sleeping
         self._acks: dict[tuple[str, str], list[str]] = {}
         self._pause = FIRST_PAUSE
         self._active_at = 0.0
@@ -233,10 +240,14 @@ class Relay:
         sent = [self._refusals.allowed(publications(row, self._feed.topic, self._identity)) for row in rows]
         flat = [publication for group in sent for publication in group]
         self._exchanging = True
+        if any(row.sequence is None for row in rows):
+            self._open_window()
         try:
             exchange = self._transport.exchange(flat, [Ack(t, g, ids) for (t, g), ids in acks.items()], reads)
         finally:
             self._exchanging, self._active_at = False, time.monotonic()
+            # What is delivered joins the batch that waits: jobs run in a later turn of the loop.
+            self._close_window()
         self._deliver(exchange.deliveries)
         if rows:  # after the deliveries: a command that is done at once need not be marked as sent before
             self._refusals.note(flat, exchange.faults)
@@ -262,6 +273,17 @@ class Relay:
         if len(brought) < len(rows) and not self._feed_timer.active:
             self._feed_timer.again(self._feed_due)
         return [each for each in commands if each.topic in brought]
+
+    def _open_window(self) -> None:
+        self._writer.hold()
+        self._spinner.start(_nothing)
+        self._window_timer.again(self._close_window)
+
+    def _close_window(self) -> None:
+        if self._window_timer.active:
+            self._window_timer.stop()
+            self._spinner.stop()
+            self._writer.resume()
 
     def _soon(self) -> None:
         if not self._company_timer.active:

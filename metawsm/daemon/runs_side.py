@@ -28,6 +28,7 @@ from metawsm.storage.jobs_table import JobTable
 from metawsm.storage.subscriber_cursors import SubscriberCursors
 from metawsm.subscribers import ALL as SUBSCRIBERS
 
+PASSED = 1000  # events after which every reaction moves its cursor
 log = logging.getLogger("metawsm.jobs")
 
 
@@ -43,6 +44,7 @@ class RunsSide:
     now: Callable[[], str]
     place: Place
     _by_type: dict[str, list[ReactionLoop]] = field(factory=dict, init=False)
+    _passed: int = field(default=0, init=False)
 
     def __attrs_post_init__(self) -> None:
         for loop in self.reactions:
@@ -50,9 +52,18 @@ class RunsSide:
                 self._by_type.setdefault(event_type, []).append(loop)
 
     def handled(self, handled: Handled) -> None:
-        """A command has been done: prompt those whom its events or jobs concern."""
+        """A command has been done: prompt those whom its events or jobs concern.
+
+        Events of no run concern nobody; now and then the cursors move past them, so that no step has many to pass.
+        """
         for queued in handled.queued:
-            for loop in self._by_type.get(queued.name, ()):
+            if queued.event is None or queued.event.envelope.run_id is not None:
+                for loop in self._by_type.get(queued.name, ()):
+                    loop.prompt()
+        self._passed += len(handled.queued)
+        if self._passed >= PASSED:
+            self._passed = 0
+            for loop in self.reactions:
                 loop.prompt()
         if handled.jobs:
             self.worker.prompt()

@@ -96,7 +96,7 @@ class GroupWriter(ABC):
         self._queue: deque[Task] = deque()
         self._armed = False
         self._closing = False
-        self._held = False
+        self._holds = 0
         self._locked_turns = 0
         self._idle = Event()
         self._loop = gevent.get_hub().loop
@@ -134,12 +134,12 @@ class GroupWriter(ABC):
         self._committer.watch_wal()
 
     def hold(self) -> None:
-        """Start no batch until `resume`: jobs wait, the hub goes on. For a few milliseconds at most."""
-        self._held = True
+        """See `Writer.hold`. Several may hold it at once."""
+        self._holds += 1
 
     def resume(self) -> None:
-        """Go on after `hold`."""
-        self._held = False
+        """See `Writer.resume`."""
+        self._holds -= 1
         if not self._armed:
             self._rest()
 
@@ -208,7 +208,7 @@ class GroupWriter(ABC):
 
     def _turn(self) -> None:
         self._flush_timer.stop()
-        if self._held:
+        if self._holds:
             self._armed = False
             return
         tasks = self._take(self._limits.batch_jobs)

@@ -365,6 +365,17 @@ class WriterSuite:
         lab.writer.resume()
         assert caller.get(timeout=5) == 1
 
+    def test_each_hold_has_its_own_resume(self, lab: Lab) -> None:
+        """Who holds it need not know of others: it goes on when the last of them lets it."""
+        lab.writer.hold()
+        lab.writer.hold()
+        caller = gevent.spawn(lab.add, "a")
+        lab.writer.resume()
+        gevent.sleep(0.05)
+        assert not caller.ready()
+        lab.writer.resume()
+        assert caller.get(timeout=5) == 1
+
     def test_close_stores_what_waits_and_refuses_the_rest(self, lab: Lab) -> None:
         """Jobs accepted before close are on disk when it returns; later ones are refused."""
         told: list[Outcome] = []

@@ -61,7 +61,7 @@ def begin(tmp_path: Path) -> Iterator[Callable[[SubscriberSpec], RunLab]]:
 def post(lab: RunLab, *bodies: str) -> None:
     """Posts on the thread fthr-1, which is opened if it has to be."""
     if not lab.rows("SELECT 1 FROM forum_threads"):
-        lab.do("open_thread", ticket="M", title="t", body="b", thread_id="fthr-1")
+        lab.do("open_thread", ticket="M", title="t", body="b", thread_id="fthr-1", run_id="run-1")
     for body in bodies:
         lab.submit("add_post", {"body": body}, "fthr-1")
     lab.pump()
@@ -92,6 +92,16 @@ def test_each_event_once_in_order(begin: Any) -> None:
     lab.settle()
     assert reacted(lab) == [f"p{number}" for number in range(120)]
     assert len(lab.sent) == 120
+
+
+def test_events_of_no_run_concern_nobody(begin: Any) -> None:
+    """The cursor moves past them."""
+    lab = begin(spec())
+    lab.do("open_thread", ticket="M", title="t", body="b", thread_id="fthr-1")
+    post(lab, "nobody's")
+    lab.settle()
+    assert reacted(lab) == []
+    assert lab.rows("SELECT sequence FROM subscriber_cursors") == lab.rows("SELECT max(sequence) FROM forum_events")
 
 
 def test_history_is_not_reacted_to(begin: Any) -> None:
