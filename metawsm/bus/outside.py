@@ -265,11 +265,11 @@ class Launcher(Protocol):
     Each start of an agent has a folder of its own for its prompt and its status file.
     """
 
-    def prepare(self, folder: Path, command: Sequence[str], prompt: str = "") -> tuple[str, ...]:
+    def prepare(self, folder: Path, command: Sequence[str], prompt: str = "", token: str = "") -> tuple[str, ...]:
         """Make `folder`, forget an earlier end, and return what `Tmux.start` should run.
 
         `command` is the agent's program with arguments; `prompt`, if any, becomes its last argument. A command line of
-        the policy's is `shell_command(text)`.
+        the policy's is `shell_command(text)`. `token` becomes its METAWSM_TOKEN, and stands in no list of processes.
         """
         ...
 

@@ -1,11 +1,12 @@
 """What runs inside an agent's pane: the agent's program, and afterwards a shell for people to look around in.
 
 The script below is constant. Commands, prompts and paths reach it as arguments or files and are never read as shell
-text. Job control gives the agent a process group of its own, so that tmux names it, and not the script, as the program
-in front, and Ctrl-C ends it alone. What was typed or pasted and not read by the agent is thrown away before the shell
-begins: it would run it. The end is written down by the EXIT trap, because a bash leaves a script there when its
-foreground job was ended by Ctrl-C (the code is 1 then, 130 in other shells). A bash also gets there when the terminal
-is gone; then nothing is known, and the script has to end at once, because its end is what hangs up the agent.
+text. The token comes in a file: the server of tmux shows, as long as it lives, what its first session was given. Job
+control gives the agent a process group of its own, so that tmux names it, and not the script, as the program in front,
+and Ctrl-C ends it alone. What was typed or pasted and not read by the agent is thrown away before the shell begins: it
+would run it. The end is written down by the EXIT trap, because a bash leaves a script there when its foreground job was
+ended by Ctrl-C (the code is 1 then, 130 in other shells). A bash also gets there when the terminal is gone; then
+nothing is known, and the script has to end at once, because its end is what hangs up the agent.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ from metawsm.bus.outside import Exit
 from metawsm.domain.errors import Obstructed, OutsideError
 
 SCRIPT = """\
-status=$1 prompt=$2 shell=$3
-shift 3
+status=$1 prompt=$2 token=$3 shell=$4
+shift 4
 tell() { printf '%s\\n' "$@" >"$status.new" && mv -f "$status.new" "$status"; }
 finish() {
     code=$?
@@ -37,6 +38,7 @@ finish() {
 }
 started=$(date +%s)
 tell "started $started"
+[ -z "$token" ] || export METAWSM_TOKEN="$(cat "$token")"
 [ -z "$prompt" ] || set -- "$@" "$(cat "$prompt")"
 trap finish EXIT
 trap : INT QUIT
@@ -46,7 +48,7 @@ set -m
 exit $?
 """
 
-STATUS, PROMPT = "status", "prompt"
+STATUS, PROMPT, TOKEN = "status", "prompt", "token"
 MOST_PROMPT = 100_000
 """Bytes; the system takes 128 KiB for one argument."""
 
@@ -64,18 +66,19 @@ class PaneLauncher:
         wanted = shell or os.environ.get("SHELL", "")
         self._shell = (shutil.which(wanted) if wanted else None) or "/bin/sh"
 
-    def prepare(self, folder: Path, command: Sequence[str], prompt: str = "") -> tuple[str, ...]:
+    def prepare(self, folder: Path, command: Sequence[str], prompt: str = "", token: str = "") -> tuple[str, ...]:
         """See the port. Raises Obstructed for too long a prompt, OutsideError when the disk does not take it."""
         if len(prompt.encode()) > MOST_PROMPT:
             raise Obstructed(f"The prompt has {len(prompt.encode())} bytes, more than the {MOST_PROMPT} that fit.")
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             (folder / STATUS).unlink(missing_ok=True)
-            _write(folder / PROMPT, prompt, 0o600)
+            for name, text in ((PROMPT, prompt), (TOKEN, token)):
+                _write(folder / name, text, 0o600)
         except OSError as error:
             raise OutsideError(f"{folder} cannot be prepared for an agent: {error.strerror}.") from error
-        given = str(folder / PROMPT) if prompt else ""
-        return ("/bin/sh", "-c", SCRIPT, "metawsm-agent", str(folder / STATUS), given, self._shell, *command)
+        given = [str(folder / name) if text else "" for name, text in ((PROMPT, prompt), (TOKEN, token))]
+        return ("/bin/sh", "-c", SCRIPT, "metawsm-agent", str(folder / STATUS), *given, self._shell, *command)
 
     def exit(self, folder: Path) -> Exit:
         """See the port."""

@@ -21,7 +21,7 @@ def do(tools: JobTools, job: Job) -> Result:
     profile, folder = tools.profile(agent.profile), _folder(tools, run, step, agent)
     where = checkout(run, step, agent.workspace)
     command, prompt = _command(profile), _prompt(profile, run, agent, where)
-    argv = tools.launcher.prepare(folder, command, prompt)
+    argv = tools.launcher.prepare(folder, command, prompt, tools.agent_token(run.run_id, agent.name))
     _make_room(tools, run, agent)
     mark = tools.mark(run.run_id, agent.name)
     tools.tmux.start(agent.session, where, _environment(tools, run, agent), argv, mark)
@@ -98,7 +98,6 @@ def _environment(tools: JobTools, run: Run, agent: RunAgent) -> Mapping[str, str
         "METAWSM_WORKSPACE": agent.workspace,
         "METAWSM_ACTOR_TYPE": "agent",
         "METAWSM_ACTOR_NAME": agent.name,
-        "METAWSM_TOKEN": tools.agent_token(run.run_id, agent.name),
         "METAWSM_ROUND": str(run.round),
         "PATH": tools.launcher.search_path(),
     }

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import stat
+import subprocess
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -295,6 +296,7 @@ def test_what_an_agent_finds_in_its_environment(tmp_path: Path) -> None:
         found = dict(line.split("=", 1) for line in lines if "=" in line)
         token = found.pop("METAWSM_TOKEN")
         assert token.startswith(f"mwa~{run_id}~bob~") and lab.daemon.token not in "".join(lines)
+        assert token not in subprocess.run(["ps", "-wweo", "args"], capture_output=True, text=True).stdout
         assert {name: value for name, value in found.items() if name.startswith("METAWSM_")} == {
             "METAWSM_SERVER": lab.daemon.url, "METAWSM_RUN_ID": run_id, "METAWSM_TICKET": "MET-1",
             "METAWSM_AGENT": "bob", "METAWSM_WORKSPACE": run["workspaces"][0]["name"], "METAWSM_ACTOR_TYPE": "agent",

@@ -105,8 +105,8 @@ def test_hostile_words_of_a_program_are_tamed(start_lab: Start, tools: Toolbox) 
     assert "fatal: $(id) is bad" in shown
 
 
-def test_wsm_is_missing(start_lab: Start, tools: Toolbox) -> None:
-    """The policy names it: the step says that, and which setting does without."""
+def test_wsm_knows_nothing(start_lab: Start) -> None:
+    """No file of it is there: the step says what makes it know the repositories."""
     lab = start_lab(workspace={"repo_roots": ["../repos"], "tool": "wsm"}, env={"XDG_CONFIG_HOME": "/nonexistent"})
     run_id = lab.start()
     failed(lab, run_id, "tell wsm of them with `wsm discover`")
