@@ -212,11 +212,17 @@ def test_feedback_after_the_documents_were_removed(lab: Lab) -> None:
     cleaned(lab, run_id)
 
 
-def test_a_hook_that_refuses_the_commit(lab: Lab) -> None:
-    """Its words are told; with the hook content, resume commits what was written; or cleanup by force removes it."""
+@pytest.fixture
+def hook(lab: Lab) -> Path:
+    """A hook of git that refuses every commit in one of the repositories."""
     hook = lab.repos["alpha"] / ".git" / "hooks" / "pre-commit"
     hook.write_text("#!/bin/sh\necho 'no commits on a Sunday' >&2\nexit 3\n")
     hook.chmod(0o755)
+    return hook
+
+
+def test_a_hook_that_refuses_the_commit(lab: Lab, hook: Path) -> None:
+    """Its words are told; with the hook content, resume commits what was written."""
     run_id = lab.start()
     failed(lab, run_id, "git commit failed with exit code 1: no commits on a Sunday")
     lab.post(f"/runs/{run_id}/cleanup")
@@ -227,14 +233,12 @@ def test_a_hook_that_refuses_the_commit(lab: Lab) -> None:
     cleaned(lab, run_id)
 
 
-def test_what_a_refusing_hook_left_goes_by_force(lab: Lab) -> None:
+def test_what_a_refusing_hook_left_goes_by_force(lab: Lab, hook: Path) -> None:
     """Nothing else than `--force` is needed."""
-    hook = lab.repos["alpha"] / ".git" / "hooks" / "pre-commit"
-    hook.write_text("#!/bin/sh\nexit 3\n")
-    hook.chmod(0o755)
     run_id = lab.start()
     failed(lab, run_id, "git commit failed")
     cleaned(lab, run_id, force=True)
+    assert hook.exists()
 
 
 def test_a_repository_breaks_in_the_middle(quick: Lab) -> None:
