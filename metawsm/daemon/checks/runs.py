@@ -67,9 +67,10 @@ def _tools(case: Case) -> Iterator[Finding]:
 
 def _workspaces(root: Path, folder: Path) -> Finding:
     """Whether workspaces can be made in their folder, or it in the one above."""
-    there = next(path for path in (root, *root.parents) if path.exists())
+    # os.path answers no for what lies behind a closed door, where pathlib raises.
+    there = next(path for path in (root, *root.parents) if os.path.exists(path))
     made = "" if there == root else ", made at the first run"
-    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+    if not os.path.isdir(there) or not os.access(there, os.W_OK | os.X_OK):
         return warn("runs.workspaces", f"{root} cannot be written by this user", "mend its mode, or workspace.root")
     free, kind = shutil.disk_usage(there).free, _kind(there)
     shown = f"{root}{made}; {size(free)} free on {kind}"
@@ -77,7 +78,7 @@ def _workspaces(root: Path, folder: Path) -> Finding:
         return warn("runs.workspaces", shown, "free some space, or name another folder in workspace.root")
     if kind in NETWORK:
         return warn("runs.workspaces", shown, "git is slow there: name a local folder in workspace.root")
-    if folder.exists() and there.stat().st_dev != folder.stat().st_dev and kind in ("tmpfs", "ramfs"):
+    if os.path.exists(folder) and there.stat().st_dev != folder.stat().st_dev and kind in ("tmpfs", "ramfs"):
         return warn("runs.workspaces", shown, "what is not committed goes with the machine: name another folder")
     return ok("runs.workspaces", shown)
 
@@ -92,7 +93,7 @@ def _kind(folder: Path) -> str:
 def _repositories(case: Case) -> Finding:
     named = case.policy.workspace.repo_roots
     roots = [placed(root, case.folder) for root in named]
-    away = [str(root) for root in roots if not root.is_dir()]
+    away = [str(root) for root in roots if not os.path.isdir(root)]
     if away:
         hint = "correct workspace.repo_roots; relative ones begin at the database's folder"
         return warn("runs.repositories", f"no such folder: {', '.join(away)}", hint)
