@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import attrs
@@ -64,6 +64,10 @@ class Store(Protocol):
 
     def is_delivered(self, db: Db, thread_id: str, post_id: str, agent: str) -> bool | None:
         """Whether an answer has come before an agent; None where the thread has no such answer."""
+        ...
+
+    def asked_before(self, db: Db, posts: Sequence[str], signal: Mapping[str, Any], time: str) -> bool:
+        """Whether one of the requests in these posts was made before a time, and says the same as the signal."""
         ...
 
     def save_seen(self, db: Db, viewer: tuple[str, str], thread: Thread, sequence: int, now: str) -> None:
@@ -201,6 +205,10 @@ class Work:
     def unread_answers(self, thread: Thread, agent: str, first: int, last: int, limit: int) -> list[str]:
         """Post ids of the thread's answers in [first, last] that an agent has not read, the oldest first."""
         return self.store.unread_answers(self.db, thread.thread_id, agent, first, last, limit)
+
+    def asked_before(self, thread: Thread, signal: Mapping[str, Any], time: str) -> bool:
+        """Whether an open request of the thread was made before a time, and says the same as the signal."""
+        return self.store.asked_before(self.db, thread.open_requests or (), signal, time)
 
     def see(self, viewer: tuple[str, str], thread: Thread, sequence: int) -> None:
         """Remember up to where a viewer has seen the thread."""

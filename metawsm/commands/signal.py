@@ -13,7 +13,9 @@ from metawsm.bus.specs import CommandSpec, Flag, Verb
 from metawsm.bus.work import Work
 from metawsm.domain import actions
 from metawsm.domain.errors import InvalidFields, StaleSequence
+from metawsm.domain.run import session_began
 from metawsm.domain.signals import CONTROL_TYPES, STATUSES, check_signal
+from metawsm.domain.thread import Thread
 
 
 @frozen
@@ -51,9 +53,20 @@ def handle(work: Work, message: Signal) -> Mapping[str, Any]:
         )
     if thread is not None:
         work.thread(thread_id)
+        if _is_asked_again(work, thread, signal):
+            return {"thread": work.view(thread)}
     else:
         thread = _opened(work, message, signal)
     return {"thread": work.view(work.record(thread, actions.signal(thread, work.actor, signal)))}
+
+
+def _is_asked_again(work: Work, thread: Thread, signal: Mapping[str, Any]) -> bool:
+    """Whether an agent that was begun anew asks, word for word, what its earlier session has asked: once is enough."""
+    if signal["control_type"] != "guidance_request" or not thread.open_requests or work.actor.type != "agent":
+        return False
+    run = work.find_run(signal["run_id"])
+    began = session_began(run, signal["agent_name"]) if run else None
+    return began is not None and work.asked_before(thread, signal, began)
 
 
 def _opened(work: Work, message: Signal, signal: Mapping[str, Any]) -> Any:

@@ -154,6 +154,12 @@ class Run:
         return next(w for w in self.workspaces if w.name == name)
 
 
+def session_began(run: Run, agent: str) -> str | None:
+    """When the newest session of an agent was begun; None where it never was."""
+    sessions = (step for step in run.steps if step.kind == "start_session" and step.args["agent"] == agent)
+    return max((step.started_at for step in sessions if step.started_at), default=None)
+
+
 def is_complete(run: Run, agent: RunAgent) -> bool:
     """Whether an agent has done what its run asks of it in this round."""
     if run.mode == BOOTSTRAP:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from attrs import frozen
 
@@ -32,6 +34,10 @@ ON CONFLICT (run_id, agent_name) DO UPDATE SET ticket = excluded.ticket
 WHERE NOT EXISTS (SELECT 1 FROM forum_threads t WHERE t.thread_id = forum_control_threads.thread_id)
 """
 _RUN_TICKET = "SELECT ticket FROM run_tickets WHERE run_id = ? AND position = 0"
+_SIGNALS = """
+SELECT signal_json FROM forum_posts
+WHERE post_id IN (SELECT value FROM json_each(?)) AND signal_json IS NOT NULL AND created_at < ?
+"""
 SaveSeen = Callable[[Db, str, str, Thread, int, str], None]
 
 
@@ -73,6 +79,11 @@ class ForumStore:
         """Whether an answer has come before an agent; None where the thread has no such answer."""
         return receipts.is_delivered(db, thread_id, post_id, agent)
 
+    def asked_before(self, db: Db, posts: Sequence[str], signal: Mapping[str, Any], time: str) -> bool:
+        """Compare with the signals in the posts."""
+        found = db.execute(_SIGNALS, (json.dumps(posts), time))
+        return any(_question(json.loads(text)) == _question(signal) for (text,) in found)
+
     def save_seen(self, db: Db, viewer: tuple[str, str], thread: Thread, sequence: int, now: str) -> None:
         """Remember what a viewer has seen."""
         self.seen(db, *viewer, thread, sequence, now)
@@ -92,6 +103,10 @@ class ForumStore:
     def add_job(self, db: Db, job: NewJob, now: str) -> None:
         """Write the job's row."""
         self.jobs.insert(db, job, now)
+
+
+def _question(signal: Mapping[str, Any]) -> tuple[Any, Any]:
+    return signal.get("question"), signal.get("context")
 
 
 class ControlThreadTable:

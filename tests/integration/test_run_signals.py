@@ -61,6 +61,39 @@ def test_a_request_holds_the_run_and_an_answer_releases_it(lab: RunLab) -> None:
     assert lab.run().state == "running"
 
 
+def begun_anew(lab: RunLab) -> None:
+    """The agent's program is started once more, in a round of its own."""
+    assert lab.do("restart_run", "run-7").kind == "applied"
+    while lab.run().busy is not None:
+        lab.end_step()
+    lab.settle()
+
+
+def test_an_agent_that_was_begun_anew_asks_the_same_once(lab: RunLab) -> None:
+    """One answer is enough; what was asked before stays open until then; other words are a new question."""
+    ask(lab)
+    begun_anew(lab)
+    assert lab.run().agents[0].open_requests == 1
+    ask(lab)
+    assert lab.run().agents[0].open_requests == 1
+    ask(lab, "v1, or v2 now?")
+    assert signal(lab, "guidance_request", question="v1 or v2?", context="all of it").kind == "applied"
+    assert lab.run().agents[0].open_requests == 3
+    for _ in range(3):
+        signal(lab, "guidance_answer", answer="v2")
+    assert lab.run().state == "running"
+    ask(lab)
+    assert lab.run().state == "awaiting_guidance"
+
+
+def test_one_session_may_ask_the_same_twice(lab: RunLab) -> None:
+    """Each is a request with an answer of its own, also of a session that was begun anew."""
+    begun_anew(lab)
+    ask(lab)
+    ask(lab)
+    assert lab.run().agents[0].open_requests == 2
+
+
 @pytest.mark.parametrize("by", [OPERATOR, attrs.evolve(OPERATOR, type="human")], ids=["operator", "human"])
 def test_a_plain_answer_on_the_thread_releases_it_too(lab: RunLab, by: Any) -> None:
     """Whoever answers there, by whatever surface; a plain post is no answer."""
