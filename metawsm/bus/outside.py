@@ -233,13 +233,14 @@ class Tmux(Protocol):
     def type_line(self, session: str, line: str) -> bool:
         """Type a constant line, look whether it stands on the screen, press Enter; whether it was seen.
 
-        What was not seen is not entered. Nothing is typed while somebody scrolls back in the pane. `line` is ours,
-        never anybody's text.
+        What was not seen is not entered. Nothing is typed while somebody scrolls back in the pane or types there.
+        What stands in its line of input is erased before: it would be run with ours. `line` is ours, never anybody's
+        text.
         """
         ...
 
     def paste(self, session: str, text: str) -> bool:
-        """Hand over text as one (bracketed) paste, then Enter; False, and nothing done, while somebody scrolls there.
+        """Hand over text as one (bracketed) paste, then Enter; False, and nothing done, where no line would be typed.
 
         Control characters but newline and tab are left out.
         """

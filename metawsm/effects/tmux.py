@@ -30,8 +30,10 @@ PASTED_SECONDS = 0.2
 END_SECONDS = 3.0
 """How long an agent may take to end when its terminal is gone, before it is killed."""
 
+HANDS_OFF_SECONDS = 30.0
+"""How long somebody who looks at a pane must not have typed before we do."""
+
 LOOK_SECONDS = 0.05
-BUFFER = "metawsm"
 ABSENT = re.compile(
     r"no server running|error connecting to .*\(No such file|server exited|lost server|no current target"
     r"|can't find (session|window|pane)"
@@ -144,8 +146,8 @@ class TmuxProgram:
         return self._of_pane(session, "#{pane_current_command}")
 
     def type_line(self, session: str, line: str) -> bool:
-        """See the port. Nothing is typed while somebody scrolls back in the pane."""
-        if self._of_pane(session, "#{pane_in_mode}") != "0":
+        """See the port."""
+        if not self._is_ours(session):
             return False
         before = self._screen(session).count(line)
         self._tell("send-keys", "-t", _pane_of(session), "-l", "--", _exact(line))
@@ -154,11 +156,11 @@ class TmuxProgram:
         return seen
 
     def paste(self, session: str, text: str) -> bool:
-        """See the port."""
-        if self._of_pane(session, "#{pane_in_mode}") != "0":
+        """See the port. A buffer has a name of its own: others paste on the same server."""
+        if not self._is_ours(session):
             return False
-        target, plain = _pane_of(session), clean(text.replace("\r", "\n"))
-        load = ("load-buffer", "-b", BUFFER, "-", ";", "paste-buffer", "-p", "-d", "-b", BUFFER, "-t", target)
+        target, plain, buffer = _pane_of(session), clean(text.replace("\r", "\n")), f"metawsm-{secrets.token_hex(8)}"
+        load = ("load-buffer", "-b", buffer, "-", ";", "paste-buffer", "-p", "-d", "-b", buffer, "-t", target)
         self._expect(self._ask(*load, stdin=plain.encode()))
         time.sleep(PASTED_SECONDS)
         self._tell("send-keys", "-t", target, "Enter")
@@ -168,6 +170,17 @@ class TmuxProgram:
         """See the port."""
         shown = self._tell("capture-pane", "-p", "-J", "-S", f"-{lines}", "-t", _pane_of(session))
         return "\n".join([line.rstrip() for line in clean(shown).rstrip().split("\n")][-lines:])
+
+    def _is_ours(self, session: str) -> bool:
+        """Whether the pane can be typed into: nobody scrolls back or has just typed there. Half a line goes away."""
+        if self._of_pane(session, "#{pane_in_mode}") != "0":
+            return False
+        typed = self._tell("list-clients", "-t", f"={session}", "-F", "#{client_activity}").split()
+        if any(abs(time.time() - int(moment)) < HANDS_OFF_SECONDS for moment in typed):
+            return False
+        if self._of_pane(session, "#{cursor_x}") != "0":
+            self._tell("send-keys", "-t", _pane_of(session), "C-u")  # half a line would be run with what we type
+        return True
 
     def _screen(self, session: str) -> str:
         return self._tell("capture-pane", "-p", "-J", "-t", _pane_of(session))

@@ -8,35 +8,49 @@ from typing import Any
 
 from metawsm.bus.jobs import Job, JobSpec, JobTools, Later, Result
 from metawsm.bus.outside import Pane
+from metawsm.domain.run import RunAgent
+from metawsm.jobs.agent_program import takes_text
 
 LINE = "metawsm forum inbox"
 QUIET_SECONDS = 2.0  # without output for so long, the agent is idle
 AGAIN_SECONDS = 5.0
-SHELLS = frozenset({"sh", "bash", "dash", "zsh", "fish", "ksh", "tcsh", "csh", "ash", "busybox", "nu", "pwsh"})
-"""Programs that would run a pasted text: an answer is never pasted into them."""
 
 
 def do(tools: JobTools, job: Job) -> Result:
-    """Deliver it as the agent's profile says, once the agent is idle; what it has read by then is left alone."""
+    """Deliver it as the agent's profile says, once the agent is idle; what it has read by then is left alone.
+
+    A text that may have been pasted before, by a process that died over it, is not pasted twice: the line, which is
+    harmless twice, says that it is there.
+    """
+    found = _waits(tools, job)
+    if found is None:
+        return {}
+    agent, pane = found
+    if abs(time.time() - pane.activity) < QUIET_SECONDS:  # a clock that was set back leaves activity in the future
+        raise Later(AGAIN_SECONDS, f"agent {agent.name} is busy")
+    return {"how": _deliver(tools, job, agent, pane)}
+
+
+def _waits(tools: JobTools, job: Job) -> tuple[RunAgent, Pane] | None:
+    """The agent that has not got the answer, with its pane; None where there is nothing to be done."""
     payload = job.payload
     if tools.reads.is_read(payload["post_id"]):
-        return {}
+        return None
     agent = tools.reads.run(payload["run_id"]).agent(payload["agent"])
     pane = tools.tmux.panes().get(agent.session) if agent is not None and agent.alive else None
     if agent is None or pane is None or pane.dead or pane.owner != tools.mark(payload["run_id"], agent.name):
-        return {}
-    delivery = tools.profile(agent.profile).delivery
-    if delivery == "none":
-        return {}
+        return None
+    if tools.profile(agent.profile).delivery == "none":
+        return None
     if agent.folder and tools.launcher.exit(Path(agent.folder)).ended is not None:
-        return {}  # what is in front now is a shell for people
-    if abs(time.time() - pane.activity) < QUIET_SECONDS:  # a clock that was set back leaves activity in the future
-        raise Later(AGAIN_SECONDS, f"agent {agent.name} is busy")
-    return {"how": _deliver(tools, job, pane, delivery)}
+        return None  # what is in front now is a shell for people
+    return agent, pane
 
 
-def _deliver(tools: JobTools, job: Job, pane: Pane, delivery: str) -> str:
-    if delivery == "paste" and pane.command not in SHELLS:
+def _deliver(tools: JobTools, job: Job, agent: RunAgent, pane: Pane) -> str:
+    profile = tools.profile(agent.profile)
+    wanted = profile.delivery == "paste" and job.attempt == 1 and not job.payload.get("as_line")
+    if wanted and takes_text(pane.command, profile, tools.launcher.search_path()):
         how, arrived = "paste", tools.tmux.paste(pane.session, tools.reads.answer(job.payload["post_id"]))
     else:
         how, arrived = "line", tools.tmux.type_line(pane.session, LINE)

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import pty
+import re
 import subprocess
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -186,6 +191,67 @@ def test_nobody_is_disturbed_while_scrolling(tmux: TmuxProgram, socket: str, tmp
     assert not tmux.paste("a", "text")
     _raw(socket, "send-keys", "-t", "=a:", "-X", "cancel")
     assert tmux.capture("a", 50) == ""
+
+
+def test_half_a_line_is_not_run_with_ours(tmux: TmuxProgram, socket: str, tmp_path: Path) -> None:
+    """What somebody has left in the line of input is erased, before a line as before a paste."""
+    tmux.start("a", tmp_path, {}, ["sh", "-c", 'printf "prompt: "; exec python3 -c "$0"', READER])
+    eventually(lambda: tmux.foreground("a").startswith("python"))
+    _raw(socket, "send-keys", "-t", "=a:", "-l", "rm -rf ")
+    eventually(lambda: "rm -rf" in tmux.capture("a", 50))
+    assert tmux.type_line("a", "metawsm forum inbox")
+    eventually(lambda: "got" in tmux.capture("a", 50))
+    _raw(socket, "send-keys", "-t", "=a:", "-l", "git push ")
+    eventually(lambda: "git push" in tmux.capture("a", 50))
+    assert tmux.paste("a", "text")
+    eventually(lambda: r"'text\n'" in tmux.capture("a", 50))
+    assert re.findall(r"got ('.*')", tmux.capture("a", 50)) == [r"'metawsm forum inbox\n'", r"'text\n'"]
+
+
+def test_nobody_is_disturbed_while_typing(tmux: TmuxProgram, socket: str, tmp_path: Path) -> None:
+    """Somebody has attached to the session and pressed a key just now; when they are gone, it is ours again."""
+    tmux.start("a", tmp_path, {}, ["python3", "-c", READER])
+    eventually(lambda: tmux.foreground("a").startswith("python"))
+    person, screen = pty.openpty()
+    attach = ["tmux", "-S", socket, "attach", "-t", "=a"]
+    env = {**os.environ, "TERM": "xterm"}
+    with subprocess.Popen(attach, stdin=screen, stdout=screen, stderr=screen, env=env) as client:
+        try:
+            eventually(lambda: _raw(socket, "list-clients"))
+            os.write(person, b"git pu")
+            eventually(lambda: "git pu" in tmux.capture("a", 50))
+            assert not tmux.type_line("a", "line")
+            assert not tmux.paste("a", "text")
+            assert tmux.capture("a", 50) == "git pu"
+        finally:
+            client.terminate()
+    os.close(person)
+    os.close(screen)
+    assert tmux.type_line("a", "line")
+
+
+def test_pastes_at_one_time_stay_apart(tmux: TmuxProgram, socket: str, tmp_path: Path) -> None:
+    """Each text reaches its own pane, whoever else pastes on the same server."""
+    names = ["a0", "a1", "a2"]
+    for name in names:
+        tmux.start(name, tmp_path, {}, ["sh", "-c", 'exec cat >"$0"', str(tmp_path / name)])
+        eventually(partial(_is_in_front, tmux, name, "cat"))
+
+    _raw(socket, "set-buffer", "-b", "metawsm", "of another daemon")
+
+    def paste(name: str) -> bool:
+        text = "\n".join([name * 200] * 500)  # it takes a while to come
+        return all(TmuxProgram(socket).paste(name, text) for _ in range(8))
+
+    with ThreadPoolExecutor(3) as pool:
+        assert all(pool.map(paste, names))
+    eventually(lambda: all((tmp_path / name).read_text().count("\n") == 4000 for name in names))
+    assert [{*(tmp_path / name).read_text().split()} for name in names] == [{name * 200} for name in names]
+    assert _raw(socket, "list-buffers", "-F", "#{buffer_sample}").splitlines() == ["of another daemon"]
+
+
+def _is_in_front(tmux: TmuxProgram, session: str, program: str) -> bool:
+    return tmux.foreground(session) == program
 
 
 def test_a_paste_cannot_break_out_of_its_brackets(tmux: TmuxProgram, tmp_path: Path) -> None:

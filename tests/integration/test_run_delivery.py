@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -100,3 +101,62 @@ def test_an_agent_that_listens_is_left_alone(tmp_path: Path, delivery: str) -> N
         jobs = "SELECT status FROM jobs WHERE kind = 'deliver_answer'"
         eventually(lambda: lab.rows(jobs) == [("done",)], timeout=30, interval=0.2)
         assert not (tmp_path / "lines").exists()
+
+
+def test_nothing_is_pasted_into_a_program_that_has_a_shell_inside(tmp_path: Path) -> None:
+    """The profile's own program is in front, and would hand the text on to a shell."""
+    options = {"command": "exec script -q /dev/null"}
+    policy = {"agent_profiles": [{"name": "p-bob", "runner": "shell", "delivery": "paste", "runner_options": options}]}
+    with Lab(tmp_path, agents={"bob": "#!/bin/sh\n"}, policy=policy) as lab:
+        run_id = lab.start()
+        lab.until(run_id, "running")
+        ask(lab, run_id)
+        lab.answer(run_id, text=f"touch {tmp_path}/pasted")
+        eventually(lambda: receipts(lab, run_id), timeout=30, interval=0.2)
+        assert receipts(lab, run_id)[0]["delivered_how"] == "line"
+        assert not (tmp_path / "pasted").exists()
+
+
+def ask(lab: Lab, run_id: str) -> None:
+    """What the agent asks, sent by somebody for it."""
+    payload = {"control_type": "guidance_request", "question": "v1 or v2?"}
+    lab.post("/forum/control/signal", run_id=run_id, ticket="MET-1", agent_name="bob", payload=payload)
+    lab.until(run_id, "awaiting_guidance")
+
+
+def test_a_text_that_may_be_there_already_is_not_pasted_again(tmp_path: Path) -> None:
+    """The daemon dies when the text is on the screen: its next life tells with the line that there is an answer."""
+    with lab_of(tmp_path, "paste", PYTHON) as lab:
+        run_id = lab.start()
+        lab.until(run_id, "awaiting_guidance")
+        lab.answer(run_id, text="yes, delete it")
+        (session,) = lab.sessions()
+        screen = partial(lab.tmux, "capture-pane", "-p", "-t", f"={session}:")
+        eventually(lambda: "yes, delete it" in screen().stdout, timeout=30, interval=0.005)
+        lab.daemon.kill()
+        lab.daemon.start()
+        eventually(lambda: receipts(lab, run_id), timeout=30, interval=0.2)
+        assert [r["delivered_how"] for r in receipts(lab, run_id)] == ["line"]
+        lines = eventually((tmp_path / "lines").read_text, timeout=10).splitlines()
+        assert lines.count("yes, delete it") <= 1
+        assert [line for line in lines if line not in ("yes, delete it", "metawsm forum inbox")] == []
+
+
+def test_what_was_answered_meanwhile_waits_for_the_next_session(tmp_path: Path) -> None:
+    """The agent's session is gone when the answer comes: the one that is begun after it is told."""
+    with lab_of(tmp_path, "line", WITHOUT_A_QUESTION) as lab:
+        run_id = lab.start()
+        lab.until(run_id, "running")
+        ask(lab, run_id)
+        (session,) = lab.sessions()
+        lab.tmux("kill-session", "-t", f"={session}")
+        eventually(lambda: lab.run(run_id)["agents"][0]["state"] == "dead", timeout=60, interval=0.2)
+        lab.answer(run_id, text="use v2")
+        lab.post(f"/runs/{run_id}/resume")
+        eventually(lambda: [r for r in receipts(lab, run_id) if "read_at" in r], timeout=60, interval=0.2)
+        assert "use v2" in (tmp_path / "lines").read_text()
+
+
+WITHOUT_A_QUESTION = DEAF.replace(
+    'metawsm forum signal --type guidance_request --question "v1 or v2?" >/dev/null\n', ""
+)

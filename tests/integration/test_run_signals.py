@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import attrs
 import pytest
 
 from metawsm.bus.dispatch import Outcome
+from metawsm.daemon.read_models import now
 from metawsm.storage.run_pages import run_detail
 from tests.support.run_lab import AGENT, OPERATOR, RunLab
 
@@ -203,3 +206,36 @@ def test_control_threads_close_with_the_run(lab: RunLab) -> None:
     ]  # fmt: skip
     (closed,) = lab.rows("SELECT actor_type, payload_json FROM forum_events WHERE event_type = 'forum.thread.closed'")
     assert closed[0] == "system" and "run run-7 is closed" in closed[1]
+
+
+JOBS = "SELECT payload_json, not_before FROM jobs WHERE kind = 'deliver_answer' ORDER BY id"
+
+
+def deliver(lab: RunLab, how: str) -> None:
+    """An answer is given, and was brought to the agent in this way."""
+    ask(lab)
+    signal(lab, "guidance_answer", answer="v2")
+    ((payload, _),) = lab.rows(JOBS)
+    told = json.loads(payload)
+    body = {"thread_id": told["thread_id"], "post_id": told["post_id"], "how": how, "reader_name": "agent"}
+    lab.tell("record_delivery", "job:deliver", **body)
+    lab.settle()
+
+
+def test_a_line_that_was_typed_is_typed_once_more(lab: RunLab) -> None:
+    """A minute later, unless the agent has read the answer by then; after that nobody insists."""
+    deliver(lab, "line")
+    (first, _), (again, at) = lab.rows(JOBS)
+    assert json.loads(again) == json.loads(first) | {"as_line": True}
+    assert (datetime.fromisoformat(at) - datetime.fromisoformat(now())).total_seconds() == pytest.approx(60, abs=5)
+    post = json.loads(first)["post_id"]
+    told = {"thread_id": CONTROL, "post_id": post, "how": "line", "reader_name": "agent"}
+    lab.tell("record_delivery", "job:again", **told)
+    lab.settle()
+    assert len(lab.rows(JOBS)) == 2
+
+
+def test_a_text_that_was_pasted_is_not_repeated(lab: RunLab) -> None:
+    """It stands before the agent as it is."""
+    deliver(lab, "paste")
+    assert len(lab.rows(JOBS)) == 1
