@@ -286,6 +286,10 @@ class Launcher(Protocol):
         """The value of PATH in a pane: `metawsm` is found first."""
         ...
 
+    def takes_text(self, front: str, command: str) -> bool:
+        """Whether the program in front of a pane, as tmux names it, is the one a command line names, and no shell."""
+        ...
+
 
 def shell_command(text: str) -> tuple[str, ...]:
     """The command for a line of the policy file that is meant for a shell. Never for text from a thread or ticket."""

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from metawsm.bus.outside import Exit
 from metawsm.domain.errors import Obstructed, OutsideError
+from metawsm.effects.agent_program import takes_text
 
 SCRIPT = """\
 status=$1 prompt=$2 token=$3 shell=$4
@@ -105,6 +106,10 @@ class PaneLauncher:
         except OSError as error:
             raise OutsideError(f"{wrapper} cannot be written: {error.strerror}.") from error
         return f"{self._programs}:{os.environ.get('PATH', os.defpath)}"
+
+    def takes_text(self, front: str, command: str) -> bool:
+        """See the port."""
+        return takes_text(front, command, self.search_path())
 
 
 def _write(file: Path, text: str, mode: int) -> None:

@@ -9,7 +9,6 @@ from typing import Any
 from metawsm.bus.jobs import Job, JobSpec, JobTools, Later, Result
 from metawsm.bus.outside import Pane
 from metawsm.domain.run import RunAgent
-from metawsm.jobs.agent_program import takes_text
 
 LINE = "metawsm forum inbox"
 QUIET_SECONDS = 2.0  # without output for so long, the agent is idle
@@ -49,8 +48,9 @@ def _waits(tools: JobTools, job: Job) -> tuple[RunAgent, Pane] | None:
 
 def _deliver(tools: JobTools, job: Job, agent: RunAgent, pane: Pane) -> str:
     profile = tools.profile(agent.profile)
+    command = "codex" if profile.runner == "codex" else profile.command
     wanted = profile.delivery == "paste" and job.attempt == 1 and not job.payload.get("as_line")
-    if wanted and takes_text(pane.command, profile, tools.launcher.search_path()):
+    if wanted and tools.launcher.takes_text(pane.command, command):
         how, arrived = "paste", tools.tmux.paste(pane.session, tools.reads.answer(job.payload["post_id"]))
     else:
         how, arrived = "line", tools.tmux.type_line(pane.session, LINE)

@@ -6,13 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from metawsm.bus.jobs import Profile
-from metawsm.jobs.agent_program import takes_text
-
-
-def profile(command: str, runner: str = "shell") -> Profile:
-    """A profile whose agents get text."""
-    return Profile("p", runner, "", (), False, command, "paste")
+from metawsm.effects.agent_program import takes_text
 
 
 @pytest.fixture
@@ -38,7 +32,7 @@ def path(tmp_path: Path) -> str:
 )
 def test_the_named_program_takes_text(path: str, command: str, front: str) -> None:
     """By its own name, or by that of the interpreter of its script."""
-    assert takes_text(front, profile(command), path)
+    assert takes_text(front, command, path)
 
 
 @pytest.mark.parametrize(
@@ -62,10 +56,4 @@ def test_the_named_program_takes_text(path: str, command: str, front: str) -> No
 )
 def test_no_other_program_takes_text(path: str, command: str, front: str) -> None:
     """A shell never; and where it is not sure that the program is the one that was named, neither."""
-    assert not takes_text(front, profile(command), path)
-
-
-def test_codex_takes_text(path: str) -> None:
-    """The runner names the program."""
-    assert takes_text("codex", profile("", "codex"), path)
-    assert not takes_text("node", profile("", "codex"), path)
+    assert not takes_text(front, command, path)

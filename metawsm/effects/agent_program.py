@@ -1,4 +1,4 @@
-"""Which program an agent's profile runs, and whether text from a thread may be pasted into it."""
+"""Which program an agent's command line runs, and whether text from a thread may be pasted into it."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ import re
 import shlex
 import shutil
 from pathlib import Path
-
-from metawsm.bus.jobs import Profile
 
 RUNS_TEXT = frozenset({
     "ash", "bash", "busybox", "csh", "dash", "elvish", "fish", "ksh", "mksh", "nu", "oksh", "osh", "pwsh", "rbash",
@@ -21,12 +19,12 @@ _BEFORE = re.compile(r"(exec|env|nohup|time|[A-Za-z_]\w*=.*)")
 _SHEBANG_BYTES = 256
 
 
-def takes_text(front: str, profile: Profile, path: str) -> bool:
-    """Whether the program in front of a pane is the one the profile names, and no shell.
+def takes_text(front: str, command: str, path: str) -> bool:
+    """Whether the program in front of a pane is the one a command line names, and no shell.
 
     `front` is what tmux calls it: the name of the file that runs, which for a script is its interpreter's.
     """
-    word = "codex" if profile.runner == "codex" else _first_word(profile.command)
+    word = _first_word(command)
     return bool(word and front) and front not in RUNS_TEXT and front in (Path(word).name, _interpreter(word, path))
 
 
