@@ -6,9 +6,12 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
+import attrs
+
 from metawsm.bus.jobs import Job, JobSpec, JobTools, Profile, Result, checkout, has_session, record_step, step_of
 from metawsm.bus.outside import shell_command
 from metawsm.domain.errors import Obstructed, ProgramFailed
+from metawsm.domain.papers import Papers, papers_of, seen_from
 from metawsm.domain.run import Run, RunAgent, Step
 from metawsm.domain.run_brief import prompt_of
 
@@ -78,7 +81,9 @@ def _command(profile: Profile) -> tuple[str, ...]:
 def _prompt(profile: Profile, run: Run, agent: RunAgent, where: Path) -> str:
     if profile.runner != "codex":
         return ""
-    return prompt_of(profile.base_prompt, [str(_skill(name, where)) for name in profile.skills], run, agent)
+    skills = [str(_skill(name, where)) for name in profile.skills]
+    papers = Papers(*(seen_from(str(where), path) for path in attrs.astuple(papers_of(run, agent))))
+    return prompt_of(profile.base_prompt, skills, run, agent, papers)
 
 
 def _skill(name: str, where: Path) -> Path:
@@ -99,6 +104,7 @@ def _environment(tools: JobTools, run: Run, agent: RunAgent) -> Mapping[str, str
         "METAWSM_ACTOR_TYPE": "agent",
         "METAWSM_ACTOR_NAME": agent.name,
         "METAWSM_ROUND": str(run.round),
+        "METAWSM_DOCS": papers_of(run, agent).documents,
         "PATH": tools.launcher.search_path(),
     }
 
