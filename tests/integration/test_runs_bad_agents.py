@@ -216,15 +216,17 @@ def codex_lab(folder: Path, *skills: str) -> Lab:
 
 
 def test_a_skill_that_is_missing(tmp_path: Path) -> None:
-    """Where it was looked for is told; put there, resume hands it over."""
-    with codex_lab(tmp_path, "review") as lab:
+    """Where it was looked for is told; put there, resume hands it over, that of the project before the user's own."""
+    with codex_lab(tmp_path, "review", "write") as lab:
         run_id = lab.start()
-        skills = tmp_path / "home" / ".codex" / "skills"
-        failed(lab, run_id, "there is no skill review", str(skills), str(lab.checkouts(run_id)[0]))
-        (skills / "review").mkdir(parents=True)
-        (skills / "review" / "SKILL.md").write_text("# Review\n")
+        places = tmp_path / ".metawsm" / "skills", tmp_path / "home" / ".codex" / "skills"
+        failed(lab, run_id, "there is no skill review", *map(str, places), str(lab.checkouts(run_id)[0]))
+        for place, name in zip((*places, places[1]), ("review", "write", "review"), strict=True):
+            (place / name).mkdir(parents=True)
+            (place / name / "SKILL.md").write_text(f"# To {name}\n")
         resumed(lab, run_id)
-        assert f"- {skills}/review/SKILL.md\n" in eventually((tmp_path / "arguments").read_text)
+        told = eventually((tmp_path / "arguments").read_text)
+        assert f"- {places[0]}/review/SKILL.md\n- {places[1]}/write/SKILL.md\n" in told
         cleaned(lab, run_id)
 
 
