@@ -137,7 +137,7 @@ def _send(spec: CommandSpec, session: Session, wait: float | None, values: Mappi
             "POST", _path(spec, body), {"wait": wait}, body, {"Idempotency-Key": key} if key else None
         )
     except MetawsmError as error:
-        raise Failure(error, flags, session.sent) from None
+        raise Failure(error, flags, session.sent, agents=not _is_answer(spec, values)) from None
     if session.as_json:
         print_json(answer)
     if status == 202:
@@ -169,6 +169,11 @@ def _default_actor(spec: CommandSpec, body: Mapping[str, Any]) -> str:
     if body.get("payload", {}).get("control_type") == "guidance_answer":
         return "operator"
     return _verb(spec).actor
+
+
+def _is_answer(spec: CommandSpec, values: Mapping[str, Any]) -> bool:
+    """Whether only people may do it."""
+    return _verb(spec).name == "answer" or values.get("payload__control_type") == "guidance_answer"
 
 
 def _path(spec: CommandSpec, body: dict[str, Any]) -> str:

@@ -112,7 +112,7 @@ def run(arguments: list[str]) -> int:
         note(usage_line(error))
         return ExitCode.USAGE
     except Failure as failure:
-        return _told(failure.error, lines(failure.error, failure.flags, failure.sent))
+        return _told(failure.error, lines(failure.error, failure.flags, failure.sent, agents=failure.agents))
     except MetawsmError as error:
         return _told(error, lines(error, {}))
     except Exception as error:  # noqa: BLE001 - a bug, or a fault that no driver's list knows; people get a line of it
