@@ -71,7 +71,7 @@ def bootstrap(
     """Start agents on tickets, with a brief of what is to be done.
 
     What of the brief is not given is asked on the terminal. The run is completed when each agent has reported
-    completion and a passed validation of the done criteria.
+    completion and a passed validation; whether it validated the brief's done criteria is looked at by `close`.
 
     \b
     metawsm.pyz bootstrap --ticket MET-1 --repos api,web

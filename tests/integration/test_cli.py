@@ -247,7 +247,9 @@ def test_lists_are_tables() -> None:
 @pytest.mark.parametrize("columns", [80, 120])
 def test_tables_fit_a_terminal(columns: int) -> None:
     """On a terminal no line is wider than it is, and the title is still there."""
-    with scripted(says_json(200, {"threads": THREADS})) as server:
+    control = {"thread_id": "fctrl-run-1-bob", "title": "Control thread of bob in run-1", "run_id": "run-1"}
+    threads = [*THREADS, VIEW | control | {"agent_name": "bob"}]
+    with scripted(says_json(200, {"threads": threads})) as server:
         master, slave = pty.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
         process = subprocess.Popen(
@@ -259,10 +261,11 @@ def test_tables_fit_a_terminal(columns: int) -> None:
         os.close(master)
     *lines, last = shown.replace("\r", "").splitlines()
     if columns == 80:
-        assert last == "left out at this width: STATE, PRIORITY, POSTS; --json has everything"
+        assert last == "left out at this width: PRIORITY, POSTS, FROM; --json has everything"
     else:
         lines.append(last)
-    assert len(lines) == 4
+    assert len(lines) == 5
+    assert "STATE" in lines[0] and "control of bob" in lines[4]
     assert all(len(line) + line.count("漢") + line.count("字") <= columns for line in lines)
     assert "TITLE" in lines[0]
 

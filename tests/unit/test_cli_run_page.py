@@ -126,3 +126,19 @@ def test_a_run_without_all_that() -> None:
     assert not any(line.startswith(("Brief", "Guidance", "Diffs", "Operator")) for line in lines)
     assert "Forum:    no threads" in lines
     assert "Docs:     in api; sync=none" in lines
+
+
+def test_the_agents_table_keeps_what_matters() -> None:
+    """A column in which nothing stands takes no room; what does not fit is named, the least useful first."""
+    story = waiting()
+    lines = told(story)
+    assert lines[lines.index("Agents:") + 1].split() == ["AGENT", "STATE", "SINCE", "REPORTED", "SESSION"]
+    run = story.detail()
+    at = story.now
+    told_too = {"exit_code": 1, "last_progress_at": at, "completed": True}
+    run["agents"][0] |= {"name": "bob", "workspace": "met-1-2b7d1e0c", "session": "bob-met-1-2b7d1e0c"} | told_too
+    lines = list(page(run, 80))
+    heads, row, last = lines[lines.index("Agents:") + 1 :]
+    assert heads.split() == ["AGENT", "STATE", "EXIT", "REPORTED", "SESSION"], heads
+    assert row.endswith("asks 1, completion  bob-met-1-2b7d1e0c")
+    assert last == "  left out at this width: SINCE, PROGRESS; --json has everything"
