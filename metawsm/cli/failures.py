@@ -92,4 +92,14 @@ def usage_line(error: click.ClickException) -> str:
     """A mistake in the command line, with where to read on."""
     context = getattr(error, "ctx", None)
     path = context.command_path if context is not None else "metawsm.pyz"
-    return f"metawsm: {one_line(error.format_message())} (see `{path} --help`)"
+    told = one_line(error.format_message())
+    if context is not None and told.startswith("Got unexpected extra argument"):
+        told += _flags_for_words(context.command)
+    return f"metawsm: {told} (see `{path} --help`)"
+
+
+def _flags_for_words(command: click.Command) -> str:
+    """How runs and threads are named, where somebody gave one without a flag."""
+    known = {name for parameter in command.params for name in parameter.opts}
+    flags = [name for name in ("--thread-id", "--ticket", "--run-id") if name in known]
+    return f"; name it with {' or '.join(flags)}" if flags else ""

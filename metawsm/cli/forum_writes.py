@@ -109,9 +109,16 @@ def _option(flag: Flag, spec: CommandSpec) -> click.Option:
         multiple=bool(rule and rule.kind == "texts"),
         envvar=ENVIRONMENT.get(flag.target),
         show_envvar=True,
-        help=f"{about}{choices}{_default_text(flag, spec)}{'; - reads stdin' if flag.stdin else ''}".lstrip("; "),
+        help=_sentence(f"{about}{choices}{'; - reads stdin' if flag.stdin else ''}") + _default_text(flag, spec),
         **given,
     )
+
+
+def _sentence(text: str) -> str:
+    """A text with a capital and a full stop; one that begins with a word of the interface keeps it as it is."""
+    first = text.split(maxsplit=1)[0].rstrip(":,")
+    plain = first.islower() and first.isalpha() and not text.startswith(f"{first}:")
+    return f"{text[:1].upper() if plain else text[:1]}{text[1:].rstrip('.')}."
 
 
 def _default_text(flag: Flag, spec: CommandSpec) -> str:

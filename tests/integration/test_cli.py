@@ -210,6 +210,8 @@ def test_a_queued_write_ends_with_75_and_says_how_to_look() -> None:
         ([*ASK[:-1], "\udce4"], 7, "lone surrogates"),
         (["forum", "list", "--server", "http://127.0.0.1:1"], 6, "start it with `metawsm.pyz serve`"),
         (["serve", "--addr", "here"], 2, "127.0.0.1:3001"),
+        (["status", "MET-1"], 2, "extra argument (MET-1); name it with --ticket or --run-id (see"),
+        (["forum", "thread", "fthr-1"], 2, "--thread-id"),
     ],
 )
 def test_mistakes_are_told_in_one_line(arguments: list[str], code: int, words: str) -> None:
