@@ -163,11 +163,11 @@ def _threads(session: Session, path: str, query: Mapping[str, Any], empty: str, 
         return
     columns = [
         Column("THREAD", key("thread_id")),
-        Column("STATE", key("state"), drop=1),
-        Column("PRIORITY", key("priority"), drop=4),
-        Column("WAITS", lambda row: age(row.get("waiting_since")), drop=2),
+        Column("STATE", key("state")),
+        Column("PRIORITY", key("priority"), drop=3),
+        Column("WAITS", lambda row: age(row.get("waiting_since")), drop=1),
         Column("POSTS", key("posts_count"), drop=8),
-        Column("TICKET", key("ticket"), drop=3),
+        Column("TICKET", key("ticket"), drop=2),
         Column("FROM", _asker, drop=5),
         Column("ASSIGNEE", key("assignee_name"), drop=6),
         Column("TITLE", _title, flexible=True),
@@ -197,7 +197,7 @@ def _asker(row: Row) -> str:
 def _title(row: Row) -> str:
     """The title, with a mark when the viewer has not seen it; of a control thread, first whose it is."""
     control = control_title(row)
-    title = f"{control} in {row.get('run_id')}" if control else str(row.get("title", ""))
+    title = f"{control} of {row.get('run_id')}" if control else str(row.get("title", ""))
     return f"* {title}" if row.get("is_unseen") else title
 
 

@@ -18,7 +18,7 @@ def one_line(text: object) -> str:
 
 def control_title(view: Mapping[str, Any]) -> str:
     """What a control thread is called in a list, beginning with what differs; empty for another thread."""
-    return f"control of {view.get('agent_name')}" if str(view.get("thread_id", "")).startswith("fctrl-") else ""
+    return f"{view.get('agent_name')}: control thread" if str(view.get("thread_id", "")).startswith("fctrl-") else ""
 
 
 def width(text: str) -> int:

@@ -63,7 +63,7 @@ def test_the_sections_stand_in_their_order() -> None:
     ]  # fmt: skip
     assert "Status:   awaiting_guidance for 59m: guidance requested by agent" in lines
     assert "Forum:    1 waiting_human, 2 answered; 1 waiting, 1 breached, the oldest for 59m" in lines
-    assert any(line.endswith("59m    control of bob") for line in lines)
+    assert any(line.endswith("59m    bob: control thread") for line in lines)
     assert any(line.strip().startswith("fthr-1 ") and "red 漢字" in line for line in lines)
     assert "  met-1-1/api dirty files=14 (seen 59m ago)" in lines and "      ... (6 more)" in lines
     assert "  met-1-1/web clean (seen 59m ago)" in lines
