@@ -91,8 +91,9 @@ def _skill(tools: JobTools, name: str, where: Path) -> Path:
     for place in places:
         if (place / name / "SKILL.md").is_file():
             return place / name / "SKILL.md"
-    none = f"neither {places[0]} nor {places[1]} nor {places[2]} has {name}/SKILL.md"
-    raise Obstructed(f"there is no skill {name}: {none}")
+    raise Obstructed(
+        f"there is no skill {name}: neither {places[0]} nor {places[1]} nor {places[2]} has {name}/SKILL.md"
+    )
 
 
 def _environment(tools: JobTools, run: Run, agent: RunAgent) -> Mapping[str, str]:
