@@ -17,6 +17,8 @@ from metawsm.domain.errors import InvalidFields
 
 T = TypeVar("T")
 RULE = "rule"
+MOST_TOLD = 80
+"""Characters of a faulty name that are told."""
 _LISTS = frozenset({"texts", "names"})
 _STRINGS = frozenset({"text", "name", "thread_id", "choice"})
 MAX_SEQUENCE = 2**53 - 1  # what every JSON reader holds exactly
@@ -175,7 +177,7 @@ def _names_fault(rule: Rule, value: Any) -> str | None:
         return "must have at least one item"
     for index, item in enumerate(value):
         if fault := names.name_fault(item):
-            return f"item {index}: {fault}"
+            return f"item {index}, {item[:MOST_TOLD]!r}: {fault}"
     return "must not have an item twice" if len(set(value)) < len(value) else None
 
 

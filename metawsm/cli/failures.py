@@ -19,23 +19,27 @@ SHARED_FLAGS = {
 
 
 class Failure(Exception):
-    """An error on its way out of a verb, with the flags that its fields came from and the token that was sent."""
+    """An error on its way out of a verb, with the flags that its fields came from and the token that was sent.
 
-    def __init__(self, error: MetawsmError, flags: Mapping[str, str], sent: Found) -> None:
+    `agents` says that an agent may do what was tried.
+    """
+
+    def __init__(self, error: MetawsmError, flags: Mapping[str, str], sent: Found, *, agents: bool = False) -> None:
         super().__init__(error.message)
         self.error = error
         self.flags = flags
         self.sent = sent
+        self.agents = agents
 
 
-def lines(error: MetawsmError, flags: Mapping[str, str], sent: Found = NO_TOKEN) -> list[str]:
-    """The lines for an error. `flags` maps names of fields to the flags of the verb in use."""
+def lines(error: MetawsmError, flags: Mapping[str, str], sent: Found = NO_TOKEN, *, agents: bool = False) -> list[str]:
+    """The lines for an error. `flags` maps names of fields to the flags of the verb in use; `agents` as in Failure."""
     if error.fields and error.code != "policy":  # whose message names the file and every key in it
         faults = [f"{_flag(name, flags)} {text}" for name, texts in error.fields.items() for text in texts]
         first = f"invalid values: {'; '.join(faults)}"
     else:
         first = error.message
-    hint = _hint(error, sent)
+    hint = _hint(error, sent, agents)
     return [f"metawsm: {one_line(first)}", *([f"  {one_line(hint)}"] if hint else [])]
 
 
@@ -55,10 +59,10 @@ def _flag(name: str, flags: Mapping[str, str]) -> str:
     return known.get(name) or known.get(name.replace("-", "_")) or name
 
 
-def _hint(error: MetawsmError, sent: Found) -> str:
+def _hint(error: MetawsmError, sent: Found, agents: bool) -> str:
     """What to do about it, for errors whose message cannot know."""
     if error.code in ("not_allowed", "unauthenticated") and "token" in error.message:
-        return _token_hint(error, sent)
+        return _token_hint(error, sent, agents)
     if error.code == "not_allowed" and "commands runs" in error.message:
         return "agents ask with `metawsm.pyz forum signal --type guidance_request`; people say --actor-type operator"
     if error.code == "stale_sequence":
@@ -70,7 +74,7 @@ def _hint(error: MetawsmError, sent: Found) -> str:
     return ""
 
 
-def _token_hint(error: MetawsmError, sent: Found) -> str:
+def _token_hint(error: MetawsmError, sent: Found, agents: bool) -> str:
     """Where the token that was refused is from, and where the right one is."""
     right = "run from the daemon's folder, or set METAWSM_TOKEN_FILE to its .metawsm/token"
     if error.code == "unauthenticated" and sent.token:
@@ -78,11 +82,24 @@ def _token_hint(error: MetawsmError, sent: Found) -> str:
             return f"the token of {sent.source} was used and is another one: {right}"
         variable = "METAWSM_TOKEN" if sent.source == "METAWSM_TOKEN" else f"METAWSM_TOKEN_FILE={sent.source}"
         return f"{variable} was used and is another one: correct it, or unset it and run from the daemon's folder"
-    return f"{right}; agents need none: --actor-type agent" if "act as agent" in error.message else right
+    if "act as agent" not in error.message:
+        return right
+    other = "agents need none: --actor-type agent" if agents else "a project of its own: `metawsm.pyz serve` there"
+    return f"{right}; {other}"
 
 
 def usage_line(error: click.ClickException) -> str:
     """A mistake in the command line, with where to read on."""
     context = getattr(error, "ctx", None)
     path = context.command_path if context is not None else "metawsm.pyz"
-    return f"metawsm: {one_line(error.format_message())} (see `{path} --help`)"
+    told = one_line(error.format_message())
+    if context is not None and told.startswith("Got unexpected extra argument"):
+        told += _flags_for_words(context.command)
+    return f"metawsm: {told} (see `{path} --help`)"
+
+
+def _flags_for_words(command: click.Command) -> str:
+    """How runs and threads are named, where somebody gave one without a flag."""
+    known = {name for parameter in command.params for name in parameter.opts}
+    flags = [name for name in ("--thread-id", "--ticket", "--run-id") if name in known]
+    return f"; name it with {' or '.join(flags)}" if flags else ""

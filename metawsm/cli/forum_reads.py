@@ -11,7 +11,7 @@ import click
 from metawsm.cli.failures import Failure
 from metawsm.cli.output import Column, age, key, note, print_json, say, table
 from metawsm.cli.session import Session, connected
-from metawsm.cli.text import one_line
+from metawsm.cli.text import control_title, one_line
 from metawsm.cli.thread_page import page
 from metawsm.client.address import segment
 from metawsm.domain.errors import MetawsmError
@@ -163,7 +163,7 @@ def _threads(session: Session, path: str, query: Mapping[str, Any], empty: str, 
         return
     columns = [
         Column("THREAD", key("thread_id")),
-        Column("STATE", key("state"), drop=4),
+        Column("STATE", key("state")),
         Column("PRIORITY", key("priority"), drop=3),
         Column("WAITS", lambda row: age(row.get("waiting_since")), drop=1),
         Column("POSTS", key("posts_count"), drop=8),
@@ -195,8 +195,10 @@ def _asker(row: Row) -> str:
 
 
 def _title(row: Row) -> str:
-    """The title, with a mark when the viewer has not seen it."""
-    return f"* {row.get('title', '')}" if row.get("is_unseen") else str(row.get("title", ""))
+    """The title, with a mark when the viewer has not seen it; of a control thread, first whose it is."""
+    control = control_title(row)
+    title = f"{control} of {row.get('run_id')}" if control else str(row.get("title", ""))
+    return f"* {title}" if row.get("is_unseen") else title
 
 
 def _head(view: Row) -> None:

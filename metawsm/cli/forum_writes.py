@@ -109,9 +109,16 @@ def _option(flag: Flag, spec: CommandSpec) -> click.Option:
         multiple=bool(rule and rule.kind == "texts"),
         envvar=ENVIRONMENT.get(flag.target),
         show_envvar=True,
-        help=f"{about}{choices}{_default_text(flag, spec)}{'; - reads stdin' if flag.stdin else ''}".lstrip("; "),
+        help=_sentence(f"{about}{choices}{'; - reads stdin' if flag.stdin else ''}") + _default_text(flag, spec),
         **given,
     )
+
+
+def _sentence(text: str) -> str:
+    """A text with a capital and a full stop; one that begins with a word of the interface keeps it as it is."""
+    first = text.split(maxsplit=1)[0].rstrip(":,")
+    plain = first.islower() and first.isalpha() and not text.startswith(f"{first}:")
+    return f"{text[:1].upper() if plain else text[:1]}{text[1:].rstrip('.')}."
 
 
 def _default_text(flag: Flag, spec: CommandSpec) -> str:
@@ -137,7 +144,7 @@ def _send(spec: CommandSpec, session: Session, wait: float | None, values: Mappi
             "POST", _path(spec, body), {"wait": wait}, body, {"Idempotency-Key": key} if key else None
         )
     except MetawsmError as error:
-        raise Failure(error, flags, session.sent) from None
+        raise Failure(error, flags, session.sent, agents=not _is_answer(spec, values)) from None
     if session.as_json:
         print_json(answer)
     if status == 202:
@@ -169,6 +176,11 @@ def _default_actor(spec: CommandSpec, body: Mapping[str, Any]) -> str:
     if body.get("payload", {}).get("control_type") == "guidance_answer":
         return "operator"
     return _verb(spec).actor
+
+
+def _is_answer(spec: CommandSpec, values: Mapping[str, Any]) -> bool:
+    """Whether only people may do it."""
+    return _verb(spec).name == "answer" or values.get("payload__control_type") == "guidance_answer"
 
 
 def _path(spec: CommandSpec, body: dict[str, Any]) -> str:

@@ -7,6 +7,9 @@ from importlib import import_module
 
 import click
 
+UNCUT = 1000
+"""Characters of a command's help in a list: its whole first sentence, which is folded where it is too long."""
+
 
 class LazyGroup(click.Group):
     """A group of commands named `name: "module:attribute"`."""
@@ -25,6 +28,12 @@ class LazyGroup(click.Group):
         module, _colon, attribute = place.partition(":")
         command: click.Command = getattr(import_module(module), attribute)
         return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """As click does, with whole sentences."""
+        found = [(name, self.get_command(ctx, name)) for name in self.list_commands(ctx)]
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, command.get_short_help_str(UNCUT)) for name, command in found if command])
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

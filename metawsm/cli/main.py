@@ -11,7 +11,7 @@ import click
 
 from metawsm.cli.exit_codes import ExitCode, exit_code
 from metawsm.cli.failures import Failure, bug_line, lines, usage_line
-from metawsm.cli.lazy import LazyGroup
+from metawsm.cli.lazy import UNCUT, LazyGroup
 from metawsm.cli.output import note, say, silence_stdout
 from metawsm.domain.errors import MetawsmError
 
@@ -51,11 +51,10 @@ class Root(LazyGroup):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """A list of commands for each section."""
-        limit = formatter.width - 6 - max(map(len, self.where))
         for head, names in self.sections.items():
             found = [(name, self.get_command(ctx, name)) for name in names]
             with formatter.section(head):
-                formatter.write_dl([(name, command.get_short_help_str(limit)) for name, command in found if command])
+                formatter.write_dl([(name, command.get_short_help_str(UNCUT)) for name, command in found if command])
 
 
 def _show_version(context: click.Context, _: click.Parameter, wanted: bool) -> None:
@@ -112,7 +111,7 @@ def run(arguments: list[str]) -> int:
         note(usage_line(error))
         return ExitCode.USAGE
     except Failure as failure:
-        return _told(failure.error, lines(failure.error, failure.flags, failure.sent))
+        return _told(failure.error, lines(failure.error, failure.flags, failure.sent, agents=failure.agents))
     except MetawsmError as error:
         return _told(error, lines(error, {}))
     except Exception as error:  # noqa: BLE001 - a bug, or a fault that no driver's list knows; people get a line of it
@@ -122,7 +121,12 @@ def run(arguments: list[str]) -> int:
 
 
 def _invoke(arguments: list[str]) -> object:
-    """Let click run the command; its own `main` would print a line of its own for interrupts and broken pipes."""
+    """Let click run the command; its own `main` would print a line of its own for interrupts and broken pipes.
+
+    `help` is what many type first: `help forum ask` shows what `forum ask --help` shows.
+    """
+    if arguments[:1] == ["help"]:
+        arguments = [*arguments[1:], "--help"]
     try:
         with root.make_context("metawsm.pyz", list(arguments)) as context:
             return root.invoke(context)

@@ -58,9 +58,18 @@ def table(columns: Sequence[Column], rows: Sequence[Row], empty: str) -> None:
     shown, lines = table_lines(columns, rows, limit)
     for line in lines:
         say(line)
-    missing = [c.head for c in columns if c not in shown and any(one_line(c.cell(row)) for row in rows)]
-    if limit is not None and missing:
-        note(f"left out at this width: {', '.join(missing)}; --json has everything")
+    if missing := left_out(columns, shown, rows):
+        note(missing)
+
+
+def left_out(columns: Sequence[Column], shown: Sequence[Column], rows: Sequence[Row]) -> str:
+    """Which columns with something in them are not shown; empty where all are."""
+    missing = [column.head for column in columns if column not in shown and _is_filled(column, rows)]
+    return f"left out at this width: {', '.join(missing)}; --json has everything" if missing else ""
+
+
+def _is_filled(column: Column, rows: Sequence[Row]) -> bool:
+    return any(one_line(column.cell(row)) for row in rows)
 
 
 def table_lines(columns: Sequence[Column], rows: Sequence[Row], limit: int | None) -> tuple[list[Column], list[str]]:
@@ -76,7 +85,7 @@ def fit(columns: Sequence[Column], rows: Sequence[Row], limit: int | None) -> tu
 
     On a terminal a column that may go goes at once when nothing stands in it.
     """
-    filled = (column for column in columns if not column.drop or any(one_line(column.cell(row)) for row in rows))
+    filled = (column for column in columns if not column.drop or _is_filled(column, rows))
     shown = list(columns) if limit is None else list(filled)
     while True:
         widths = [max(width(one_line(text)) for text in (column.head, *map(column.cell, rows))) for column in shown]

@@ -23,3 +23,4 @@ def policy_init(policy: str, force: bool) -> None:
     write_default(Path(policy), force)
     say(policy)
     note("the default policy is written; docs/reference/policy.md explains each setting")
+    note("a daemon reads it when it starts: after a change, restart it")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import click
 
@@ -15,8 +15,10 @@ UNASKED = {"merge_intent": "default"}
 """Fields that are not asked for, and what they hold where nothing is said."""
 
 
-def intake(given: Mapping[str, str | None]) -> dict[str, str]:
+def intake(given: Mapping[str, str | None], before: Callable[[], None]) -> dict[str, str]:
     """The brief's fields: as given (`-` is standard input), else as answered on the terminal.
+
+    `before` is called before somebody is asked, and may raise.
 
     Raises click.UsageError naming every missing flag where there is no terminal, or the answers end too early.
     """
@@ -26,6 +28,8 @@ def intake(given: Mapping[str, str | None]) -> dict[str, str]:
     if missing and (not sys.stdin.isatty() or "-" in given.values()):
         flags = ", ".join(_flag(name) for name, _, _ in missing)
         raise click.UsageError(f"the brief of a bootstrap run is incomplete: give {flags}, or answer on a terminal")
+    if missing:
+        before()
     for name, heading, question in missing:
         brief[name] = _asked(heading, question)
     return brief

@@ -18,8 +18,8 @@ Row = Mapping[str, Any]
 REASON = 160  # columns of a reason; the failed step has all of it
 
 
-def act(session: Session, path: str, body: Mapping[str, Any], follow: bool) -> int:
-    """Send an action, tell of its steps until they have ended, and say what came of it."""
+def act(session: Session, path: str, body: Mapping[str, Any], follow: bool, idle: str = "") -> int:
+    """Send an action, tell of its steps until they have ended, and say what came of it; `idle` where it has none."""
     try:
         status, answer = session.client.call("POST", path, body=body)
     except ApiError as error:
@@ -33,12 +33,14 @@ def act(session: Session, path: str, body: Mapping[str, Any], follow: bool) -> i
         return queued(answer)
     if "plan" in answer:
         return _planned(session, answer)
-    return _ended(session, answer, follow)
+    return _ended(session, answer, follow, idle)
 
 
-def _ended(session: Session, answer: Row, follow: bool) -> int:
+def _ended(session: Session, answer: Row, follow: bool, idle: str) -> int:
     run = answer["run"]
     indices = [] if run["state"] == "paused" else open_steps(run)  # what is only planned waits for its resume
+    if idle and not indices:
+        note(idle)
     if indices and follow:
         run = follow_steps(session, run, indices)
         answer = {"run": run}

@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from metawsm.cli.output import Column, age, key, table_lines
+from metawsm.cli.output import Column, age, key, left_out, table_lines
 from metawsm.cli.step_line import step_line
-from metawsm.cli.text import cut, fold, one_line
+from metawsm.cli.text import control_title, cut, fold, one_line
 
 Row = Mapping[str, Any]
 LABEL = 10
@@ -112,15 +112,16 @@ def _forum(run: Row, columns: int | None) -> Iterator[str]:
 
 def _title(view: Row) -> str:
     """The title; that of a control thread only repeats the run, so it is said in fewer words."""
-    control = str(view["thread_id"]).startswith("fctrl-")
-    return f"control of {view.get('agent_name')}" if control else str(view.get("title", ""))
+    return control_title(view) or str(view.get("title", ""))
 
 
 def _table(heads: Sequence[Column], rows: Sequence[Row], columns: int | None) -> Iterator[str]:
-    """A table below a label."""
+    """A table below a label, and what did not fit into it."""
     if rows:
-        _shown, lines = table_lines(heads, rows, None if columns is None else columns - 2)
+        shown, lines = table_lines(heads, rows, None if columns is None else columns - 2)
         yield from (f"  {line}" for line in lines)
+        if columns is not None and (missing := left_out(heads, shown, rows)):
+            yield from (f"  {line}" for line in fold(missing, columns - 2))
 
 
 def _diffs(run: Row, columns: int | None) -> Iterator[str]:
@@ -187,13 +188,13 @@ def _agents(run: Row, columns: int | None) -> Iterator[str]:
     heads = [
         Column("AGENT", lambda row: f"{row['name']}@{row['workspace']}"),
         Column("STATE", key("state")),
-        Column("SINCE", lambda row: age(row["state_since"]), drop=5),
-        Column("ACTIVE", lambda row: age(row.get("last_activity_at")), drop=2),
-        Column("PROGRESS", lambda row: age(row.get("last_progress_at")), drop=3),
-        Column("EXIT", key("exit_code"), drop=4),
+        Column("SINCE", lambda row: age(row["state_since"]), drop=7),
+        Column("ACTIVE", lambda row: age(row.get("last_activity_at")), drop=5),
+        Column("PROGRESS", lambda row: age(row.get("last_progress_at")), drop=6),
+        Column("EXIT", key("exit_code"), drop=2),
         Column("REPORTED", _reported, drop=1),
-        Column("SESSION", key("session"), drop=6),
-        Column("REASON", key("reason"), flexible=True),
+        Column("SESSION", key("session"), drop=4),
+        Column("REASON", key("reason"), drop=3, flexible=True),
     ]
     yield from _table(heads, run["agents"], columns)
 

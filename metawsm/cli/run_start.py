@@ -71,7 +71,7 @@ def bootstrap(
     """Start agents on tickets, with a brief of what is to be done.
 
     What of the brief is not given is asked on the terminal. The run is completed when each agent has reported
-    completion and a passed validation of the done criteria.
+    completion and a passed validation; whether it validated the brief's done criteria is looked at by `close`.
 
     \b
     metawsm.pyz bootstrap --ticket MET-1 --repos api,web
@@ -81,11 +81,23 @@ def bootstrap(
     from metawsm.cli.run_intake import intake  # with the questions, which `run` does not need
 
     brief = {"goal": goal, "scope": scope, "done_criteria": done_criteria, "constraints": constraints}
-    return _start(session, "bootstrap", values, intake({**brief, "merge_intent": merge_intent}))
+    given = {**brief, "merge_intent": merge_intent}
+    return _start(session, "bootstrap", values, intake(given, lambda: _try(session, values)))
+
+
+def _try(session: Session, values: Mapping[str, Any]) -> None:
+    """Let the daemon refuse what it would refuse anyway, before somebody is asked for a brief. Nothing is begun."""
+    brief = dict.fromkeys(("goal", "scope", "done_criteria", "constraints"), "?")
+    session.client.call("POST", "/runs", body=_body("bootstrap", values) | brief | {"dry_run": True})
 
 
 def _start(session: Session, mode: str, values: Mapping[str, Any], brief: dict[str, str]) -> int:
     """Send what the flags say, and tell of the steps."""
+    return act(session, "/runs", _body(mode, values) | brief, follow=not values["no_follow"])
+
+
+def _body(mode: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    """What the flags say; what was not given is left out."""
     body = {
         "mode": mode,
         "tickets": list(values["ticket"]),
@@ -101,10 +113,13 @@ def _start(session: Session, mode: str, values: Mapping[str, Any], brief: dict[s
         "actor_type": values["actor_type"] or "operator",
         "actor_name": values["actor_name"],
     }
-    given = {name: value for name, value in body.items() if value not in (None, [], False)}
-    return act(session, "/runs", given | brief, follow=not values["no_follow"])
+    return {name: value for name, value in body.items() if value not in (None, [], False)}
 
 
 def _split(lists: Iterable[str]) -> list[str]:
-    """The names in lists with commas."""
-    return [name.strip() for names in lists for name in names.split(",") if name.strip()]
+    """The names in lists with commas. Raises click.UsageError for blanks in their place."""
+    found = [name.strip() for names in lists for name in names.split(",") if name.strip()]
+    for name in found:
+        if " " in name:
+            raise click.UsageError(f"commas separate the names of --repos: {','.join(name.split())}, not '{name}'")
+    return found

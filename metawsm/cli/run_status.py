@@ -13,6 +13,9 @@ from metawsm.cli.run_selector import SELECTOR, path_of, selected
 from metawsm.cli.session import Session
 from metawsm.cli.text import one_line
 
+WAITING = ({"active": True}, {"state": "failed"})
+"""What asks for the runs that concern somebody: a cleanup of a failed run makes it `stopped`."""
+
 
 @click.command()
 @reading(*SELECTOR, option("--all", "List all runs, also those in which nothing goes on; of --ticket, if given.",
@@ -22,14 +25,17 @@ def status(
 ) -> None:
     """Show a run and what to do next, or list the active runs.
 
-    Without a run and a ticket it lists the runs in which something goes on.
+    Without a run and a ticket it lists the runs in which something goes on, and those that failed.
 
     \b
     metawsm.pyz status
     metawsm.pyz status --ticket MET-1
     """
     if not flags["all"] and (run_id or ticket):
-        _one(session, selected(session, run_id, ticket))
+        chosen = selected(session, run_id, ticket)
+        _one(session, chosen)
+        if ticket and not run_id and not session.as_json:
+            _note_others(session, chosen, ticket)
         return
     query = {"ticket": ticket, "limit": limit, "cursor": cursor}
     _list(session, query if flags["all"] else {**query, "active": True})
@@ -42,6 +48,14 @@ def _one(session: Session, run_id: str) -> None:
         return
     for line in page(answer["run"], terminal_columns()):
         say(line)
+
+
+def _note_others(session: Session, chosen: str, ticket: str) -> None:
+    """Name the other runs of the ticket in which something goes on, or that failed."""
+    rows = [row for query in WAITING for row in session.get("/runs", {"ticket": ticket, **query})["runs"]]
+    others = [f"{row['run_id']} ({row['state']})" for row in rows if row["run_id"] != chosen]
+    if others:
+        note(one_line(f"other runs of {ticket}: {', '.join(others)}; show one with --run-id"))
 
 
 def _list(session: Session, query: dict[str, Any]) -> None:
@@ -60,7 +74,10 @@ def _list(session: Session, query: dict[str, Any]) -> None:
         Column("ASKS", lambda row: row.get("open_requests") or "", drop=1),
         Column("REASON", key("reason"), drop=3, flexible=True),
     ]
-    empty = "no run is active; --all lists the others" if query.get("active") else "there are no runs"
-    table(columns, answer.get("runs", ()), empty)
+    rows = list(answer.get("runs", ()))
+    if query.get("active") and not answer.get("next_cursor"):
+        rows += session.get("/runs", {"state": "failed", "limit": query["limit"]})["runs"]
+    empty = "no run is active or failed; --all lists the others" if query.get("active") else "there are no runs"
+    table(columns, rows, empty)
     if answer.get("next_cursor"):
         note(f"there is more: add --cursor {one_line(answer['next_cursor'])}")

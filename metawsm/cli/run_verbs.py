@@ -33,12 +33,13 @@ def _act(
     no_follow: bool,
     actor_type: str | None,
     actor_name: str | None,
+    idle: str = "",
 ) -> int:
-    """Send an action on the run that is meant. What was not given is left out."""
+    """Send an action on the run that is meant. What was not given is left out; `idle` as for `act`."""
     body |= {"dry_run": dry_run, "actor_type": actor_type or "operator", "actor_name": actor_name}
     given = {name: value for name, value in body.items() if value not in (None, [], False)}
     path = path_of(selected(session, run_id, ticket))
-    return act(session, f"{path}/{verb}", given, follow=not no_follow)
+    return act(session, f"{path}/{verb}", given, follow=not no_follow, idle=idle)
 
 
 @click.command()
@@ -51,7 +52,7 @@ def resume(session: Session, **common: Any) -> int:
     \b
     metawsm.pyz resume --ticket MET-1
     """
-    return _act(session, "resume", {}, **common)
+    return _act(session, "resume", {}, **common, idle="nothing to resume: no step was needed")
 
 
 @click.command()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from metawsm.domain.plain_text import clean
 
@@ -13,6 +14,11 @@ SPACES = re.compile(r"[\s\u2028\u2029]+")
 def one_line(text: object) -> str:
     """A clean text with every run of white space folded into one blank."""
     return SPACES.sub(" ", clean(text)).strip()
+
+
+def control_title(view: Mapping[str, Any]) -> str:
+    """What a control thread is called in a list, beginning with what differs; empty for another thread."""
+    return f"{view.get('agent_name')}: control thread" if str(view.get("thread_id", "")).startswith("fctrl-") else ""
 
 
 def width(text: str) -> int:

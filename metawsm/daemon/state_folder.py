@@ -6,7 +6,14 @@ from contextlib import suppress
 from pathlib import Path
 
 NAME = ".metawsm"
-IGNORED = "# Written by metawsm: all but the policy is this machine's own.\n*\n!.gitignore\n!policy.json\n"
+IGNORED = """\
+# Written by metawsm: all but the policy and the skills is this machine's own.
+*
+!.gitignore
+!policy.json
+!skills/
+!skills/**
+"""
 
 
 def keep_out_of_git(folder: Path) -> None:

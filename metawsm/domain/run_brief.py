@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
+from metawsm.domain.papers import Papers
 from metawsm.domain.run import Run, RunAgent
 from metawsm.domain.run_events import Brief
 
 _TITLE_LIMIT = 72
+NO_PAPERS = Papers()
 QUESTIONS = (
     ("goal", "Goal", "What is to be reached?"),
     ("scope", "Scope", "What belongs to it, and what does not?"),
@@ -47,17 +49,31 @@ _VALIDATE = (
 )
 
 
-def prompt_of(base: str, skills: Sequence[str], run: Run, agent: RunAgent) -> str:
-    """What an agent is told first: its profile's prompt, its skills, and how it asks and reports."""
+def prompt_of(base: str, skills: Sequence[str], run: Run, agent: RunAgent, papers: Papers = NO_PAPERS) -> str:
+    """What an agent is told first: its profile's prompt, its skills, what there is, and how it asks and reports.
+
+    `papers` are named as from the agent's checkout.
+    """
     parts = [base.strip()]
     if skills:
         parts.append("Read and follow these skills before you begin:\n" + "\n".join(f"- {path}" for path in skills))
     parts.append(
-        f"You are agent {agent.name} of run {run.run_id} on ticket {agent.ticket}, round {run.round}. The ticket's"
-        " documents are below ttmp/ in this repository"
-        + (", the brief of this run among them." if run.brief else ".")
-        + ' When you need a decision: `metawsm forum signal --type guidance_request --question "..."`, then'
+        f"You are agent {agent.name} of run {run.run_id} on ticket {agent.ticket}, round {run.round}."
+        f" {' '.join(_surroundings(run, papers))}"
+        ' When you need a decision: `metawsm forum signal --type guidance_request --question "..."`, then'
         " `metawsm forum wait`. Read what was answered with `metawsm forum inbox`. When you are done, commit, then"
         ' `metawsm forum signal --type completion --summary "..."`' + (_VALIDATE if run.brief else ".")
     )
     return "\n\n".join(part for part in parts if part)
+
+
+def _surroundings(run: Run, papers: Papers) -> Iterator[str]:
+    """A sentence for each thing that lies around the agent."""
+    yield f"The ticket's documents are in {papers.documents or 'ttmp/'} in this repository."
+    if papers.brief:
+        yield f"What is to be done says the brief of this run: {papers.brief}."
+    others = [f"../{repo}" for repo in run.repos if repo != run.doc_home_repo]
+    if others:
+        yield f"The other repositories of this run lie beside this one: {', '.join(others)}."
+    if papers.feedback:
+        yield f"The operator wants something changed: {papers.feedback} says what to do now, the newest entry last."

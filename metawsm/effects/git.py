@@ -56,7 +56,8 @@ class GitProgram:
             own = f'{repo}: the local "{branch}" has {count} commit(s) that origin has not; work starts without them'
             note = "; ".join(part for part in (note, own if count else "") if part)
         if not upstream and not local:
-            raise Obstructed(f'base branch "{branch}" not found for repo {repo}')
+            mend = "make it there and resume, or begin another run with --base-branch"
+            raise Obstructed(f'base branch "{branch}" not found for repo {repo}: {mend}')
         return Start(upstream or local, note)
 
     def branch_exists(self, repo: Path, branch: str) -> bool:

@@ -6,9 +6,12 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
+import attrs
+
 from metawsm.bus.jobs import Job, JobSpec, JobTools, Profile, Result, checkout, has_session, record_step, step_of
 from metawsm.bus.outside import shell_command
 from metawsm.domain.errors import Obstructed, ProgramFailed
+from metawsm.domain.papers import Papers, papers_of, seen_from
 from metawsm.domain.run import Run, RunAgent, Step
 from metawsm.domain.run_brief import prompt_of
 
@@ -20,7 +23,7 @@ def do(tools: JobTools, job: Job) -> Result:
     run, step, agent = _subject(tools, job)
     profile, folder = tools.profile(agent.profile), _folder(tools, run, step, agent)
     where = checkout(run, step, agent.workspace)
-    command, prompt = _command(profile), _prompt(profile, run, agent, where)
+    command, prompt = _command(profile), _prompt(tools, profile, run, agent, where)
     argv = tools.launcher.prepare(folder, command, prompt, tools.agent_token(run.run_id, agent.name))
     _make_room(tools, run, agent)
     mark = tools.mark(run.run_id, agent.name)
@@ -75,18 +78,22 @@ def _command(profile: Profile) -> tuple[str, ...]:
     return shell_command(profile.command)
 
 
-def _prompt(profile: Profile, run: Run, agent: RunAgent, where: Path) -> str:
+def _prompt(tools: JobTools, profile: Profile, run: Run, agent: RunAgent, where: Path) -> str:
     if profile.runner != "codex":
         return ""
-    return prompt_of(profile.base_prompt, [str(_skill(name, where)) for name in profile.skills], run, agent)
+    skills = [str(_skill(tools, name, where)) for name in profile.skills]
+    papers = Papers(*(seen_from(str(where), path) for path in attrs.astuple(papers_of(run, agent))))
+    return prompt_of(profile.base_prompt, skills, run, agent, papers)
 
 
-def _skill(name: str, where: Path) -> Path:
-    places = (where / ".metawsm" / "skills", Path.home() / ".codex" / "skills")
+def _skill(tools: JobTools, name: str, where: Path) -> Path:
+    places = (where / ".metawsm" / "skills", tools.state_folder / "skills", Path.home() / ".codex" / "skills")
     for place in places:
         if (place / name / "SKILL.md").is_file():
             return place / name / "SKILL.md"
-    raise Obstructed(f"there is no skill {name}: neither {places[0]} nor {places[1]} has {name}/SKILL.md")
+    raise Obstructed(
+        f"there is no skill {name}: neither {places[0]} nor {places[1]} nor {places[2]} has {name}/SKILL.md"
+    )
 
 
 def _environment(tools: JobTools, run: Run, agent: RunAgent) -> Mapping[str, str]:
@@ -99,6 +106,7 @@ def _environment(tools: JobTools, run: Run, agent: RunAgent) -> Mapping[str, str
         "METAWSM_ACTOR_TYPE": "agent",
         "METAWSM_ACTOR_NAME": agent.name,
         "METAWSM_ROUND": str(run.round),
+        "METAWSM_DOCS": papers_of(run, agent).documents,
         "PATH": tools.launcher.search_path(),
     }
 

@@ -20,6 +20,8 @@ variable can be set only in the file. An unknown key or a bad value is an error 
 reported at once. A key with `null` counts as not written. Files of the Go program are read: version 1 or a missing
 version warns, and so does `git_pr`, which is not used.
 
+The daemon reads the file when it starts: after a change, restart it. Agents of runs go on meanwhile.
+
 This page is generated from the definitions in `metawsm/policy/sections.py`.
 """
 

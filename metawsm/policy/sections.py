@@ -274,7 +274,12 @@ class AgentProfile:
     name: str = required("Name of the profile.", check=knobs.name)
     runner: Literal["codex", "shell"] = required("What runs the agent.")
     base_prompt: str = knob("", "What a codex agent is told first; required there.", file_only=True)
-    skills: tuple[str, ...] = knob((), "Names of skills it has to read.", file_only=True)
+    skills: tuple[str, ...] = knob(
+        (),
+        "Names of skills that a codex agent has to read. `NAME/SKILL.md` is looked for in `.metawsm/skills` of the"
+        " agent's checkout, in `skills` of the folder that holds the database (`.metawsm`), and in `~/.codex/skills`.",
+        file_only=True,
+    )
     delivery: Literal["line", "paste", "none"] = knob(
         "line",
         "How an answer reaches an agent that does not listen: `line` types `metawsm forum inbox` into its idle"

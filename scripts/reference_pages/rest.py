@@ -39,6 +39,13 @@ curl -s http://127.0.0.1:3001/api/v1/forum/threads -H 'Content-Type: application
   -d '{"ticket": "MET-1", "title": "Which schema?", "body": "v1 or v2?"}'
 curl -s "http://127.0.0.1:3001/api/v1/forum/threads/$THREAD/answer" -H 'Content-Type: application/json' \\
   -H "Authorization: Bearer $(cat .metawsm/token)" -d '{"actor_type": "operator", "body": "v2"}'
+curl -s http://127.0.0.1:3001/api/v1/runs -H 'Content-Type: application/json' \\
+  -H "Authorization: Bearer $(cat .metawsm/token)" -d '{"actor_type": "operator", "mode": "bootstrap",
+    "tickets": ["MET-1"], "repos": ["api"], "goal": "One schema", "scope": "the events",
+    "done_criteria": "tests pass", "constraints": "no new dependency"}'
+curl -s http://127.0.0.1:3001/api/v1/forum/control/signal -H 'Content-Type: application/json' \\
+  -H "Authorization: Bearer $(cat .metawsm/token)" -d '{"actor_type": "operator", "run_id": "run-...",
+    "ticket": "MET-1", "agent_name": "bob", "payload": {"control_type": "guidance_answer", "answer": "v2"}}'
 ```
 """
 SHARED = tuple(name for part in (Attribution, Expectation) for name in rules_of(part))

@@ -210,6 +210,8 @@ def test_a_queued_write_ends_with_75_and_says_how_to_look() -> None:
         ([*ASK[:-1], "\udce4"], 7, "lone surrogates"),
         (["forum", "list", "--server", "http://127.0.0.1:1"], 6, "start it with `metawsm.pyz serve`"),
         (["serve", "--addr", "here"], 2, "127.0.0.1:3001"),
+        (["status", "MET-1"], 2, "extra argument (MET-1); name it with --ticket or --run-id (see"),
+        (["forum", "thread", "fthr-1"], 2, "--thread-id"),
     ],
 )
 def test_mistakes_are_told_in_one_line(arguments: list[str], code: int, words: str) -> None:
@@ -244,10 +246,13 @@ def test_lists_are_tables() -> None:
     assert "--cursor abc" in done.stderr
 
 
-@pytest.mark.parametrize("columns", [80, 120])
-def test_tables_fit_a_terminal(columns: int) -> None:
+@pytest.mark.parametrize(("columns", "gone"), [(80, "PRIORITY, POSTS, TICKET, FROM"), (120, "POSTS, FROM")])
+def test_tables_fit_a_terminal(columns: int, gone: str) -> None:
     """On a terminal no line is wider than it is, and the title is still there."""
-    with scripted(says_json(200, {"threads": THREADS})) as server:
+    run_id = "run-01a226da-deaa-7bcf-87ac-a362bc764769"
+    control = {"thread_id": f"fctrl-{run_id}-bob", "title": f"Control thread of bob in {run_id}", "run_id": run_id}
+    threads = [*THREADS, VIEW | control | {"agent_name": "bob"}]
+    with scripted(says_json(200, {"threads": threads})) as server:
         master, slave = pty.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
         process = subprocess.Popen(
@@ -258,11 +263,9 @@ def test_tables_fit_a_terminal(columns: int) -> None:
         shown = os.read(master, 65536).decode()
         os.close(master)
     *lines, last = shown.replace("\r", "").splitlines()
-    if columns == 80:
-        assert last == "left out at this width: STATE, PRIORITY, POSTS; --json has everything"
-    else:
-        lines.append(last)
-    assert len(lines) == 4
+    assert last == f"left out at this width: {gone}; --json has everything"
+    assert len(lines) == 5
+    assert "STATE" in lines[0] and " new " in lines[4] and "bob: control" in lines[4]
     assert all(len(line) + line.count("漢") + line.count("字") <= columns for line in lines)
     assert "TITLE" in lines[0]
 
@@ -359,7 +362,8 @@ def test_rebuild_shows_its_progress() -> None:
 
 def test_policy_init_writes_once(tmp_path: Path) -> None:
     """The file is written where it is looked for, and not overwritten without --force."""
-    assert shell(["policy-init"], cwd=tmp_path).returncode == 0
+    first = shell(["policy-init"], cwd=tmp_path)
+    assert (first.returncode, "after a change, restart it" in first.stderr) == (0, True)
     assert json.loads((tmp_path / ".metawsm" / "policy.json").read_text())["version"] == 2
     again = shell(["policy-init"], cwd=tmp_path)
     assert again.returncode == 1

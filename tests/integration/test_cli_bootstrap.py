@@ -6,6 +6,7 @@ import os
 import pty
 import subprocess
 
+from tests.integration.test_cli import says_json
 from tests.support.run_plays import runs
 from tests.support.scripted_server import scripted
 from tests.support.shell import COMMAND, environment, json_body, shell
@@ -70,7 +71,8 @@ def test_what_is_missing_is_asked_on_a_terminal() -> None:
     assert shown.count("an answer in UTF-8 is needed") == 2
     assert "Scope: What belongs to it, and what does not?" in shown
     assert "Goal:" not in shown and "Merge Intent" not in shown
-    body = json_body(server.requests[0])
+    first, body = (json_body(request) for request in server.requests)
+    assert (first["dry_run"], body.get("dry_run"), body["goal"]) == (True, None, "One schema")
     assert (body["scope"], body["done_criteria"], body["constraints"]) == ("events, all", "tests pass", "none")
 
 
@@ -80,4 +82,14 @@ def test_an_end_of_input_begins_nothing() -> None:
         code, shown = asked("One schema\n\x04", METAWSM_SERVER=server.url)
     assert code == 2
     assert "incomplete intake: no answer for Scope; nothing was begun" in shown
-    assert server.requests == []
+    assert [json_body(request)["dry_run"] for request in server.requests] == [True]
+
+
+def test_nobody_is_asked_for_a_brief_that_cannot_be_sent() -> None:
+    """The daemon is asked first: without one, and where it refuses, no question is put."""
+    code, shown = asked("", METAWSM_SERVER="http://127.0.0.1:1")
+    assert (code, "Goal:" in shown) == (6, False), shown
+    refusal = {"error": {"code": "not_allowed", "message": "without a token you act as agent, not as operator"}}
+    with scripted(says_json(403, refusal)) as server:
+        code, shown = asked("", METAWSM_SERVER=server.url)
+    assert (code, "Goal:" in shown) == (5, False), shown

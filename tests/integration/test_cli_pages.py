@@ -1,8 +1,9 @@
-"""What the verbs that read show of a page, and how they go on to the next."""
+"""Pages: what the verbs that read show of one and how they go on to the next; and the pages of the help."""
 
 from __future__ import annotations
 
 import json
+import re
 import socket
 
 from tests.integration.test_cli import VIEW, event, first_line, says_json
@@ -37,3 +38,14 @@ def test_watch_once_prints_what_is_there() -> None:
     assert len(done.stdout.splitlines()) == 502
     asked = [first_line(request).partition("cursor=")[2].partition("&")[0] for request in server.requests]
     assert asked == ["0", "500", "2500", "4500", "4600"]
+
+
+def test_help_says_whole_sentences() -> None:
+    """`help` is the help, of a command too; no line of a list is cut; options are sentences."""
+    top, forum = shell(["help"]), shell(["help", "forum"])
+    assert (top.returncode, top.stdout) == (0, shell(["--help"]).stdout)
+    assert forum.stdout == shell(["forum", "--help"]).stdout
+    assert "Commands:" in forum.stdout and not re.search(r"\w\.\.\.$", top.stdout + forum.stdout, re.MULTILINE)
+    options = " ".join(shell(["help", "forum", "signal"]).stdout.split())
+    assert "The agent. [env var" in options and "validation: passed or failed." in options
+    assert "(agent, operator, human). [default: agent;" in options

@@ -108,6 +108,25 @@ def test_an_interrupt_says_that_the_run_goes_on() -> None:
     assert b"metawsm.pyz watch --run-id run-1" in err
 
 
+def test_blanks_between_repositories_are_told() -> None:
+    """What was meant is shown, and nothing is sent."""
+    with scripted(runs(BUSY)) as server:
+        done = shell(["run", "--ticket", "MET-1", "--repos", "api web"], METAWSM_SERVER=server.url)
+    assert (done.returncode, server.requests) == (2, [])
+    assert "commas separate the names of --repos: api,web, not 'api web'" in done.stderr
+
+
+def test_a_resume_that_changes_nothing_says_so() -> None:
+    """Only where no step was brought about, and only for a resume."""
+    calm = ShownRun(mode="run")
+    calm.rest()
+    with scripted(runs(calm.detail())) as server:
+        done = shell(["resume", "--run-id", "run-1"], METAWSM_SERVER=server.url)
+        stop = shell(["stop", "--run-id", "run-1"], METAWSM_SERVER=server.url)
+    assert (done.returncode, done.stderr.splitlines()[0]) == (0, "nothing to resume: no step was needed")
+    assert done.stdout == "run-1  running, run round 1 of MET-1\n" and "nothing to" not in stop.stderr
+
+
 def test_a_dry_run_is_a_table() -> None:
     """Step, kind and what: the steps that would be taken, also those that are tried again."""
     story = ShownRun()

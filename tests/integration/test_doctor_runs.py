@@ -138,6 +138,27 @@ def test_words_of_the_shell_are_no_missing_programs(tmp_path: Path) -> None:
     assert said(asked(tmp_path), "agents") == ("OK", "default-shell runs bash")
 
 
+def test_skills_that_are_nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of the project, of the user and of the repositories are known; what no agent reads is not missed."""
+    own_settings(monkeypatch, tmp_path)
+    project, api = tmp_path / "project", repository(tmp_path / "api")
+    names = ("ours", "mine", "theirs", "gone")
+    profile = {"name": "p", "runner": "codex", "base_prompt": "Think.", "skills": names}
+    shell = {"name": "s", "runner": "shell", "runner_options": {"command": "bash"}, "skills": ["unread"]}
+    agents = [{"name": "bob", "profile": "p"}, {"name": "ann", "profile": "s"}]
+    policy = {"agent_profiles": [profile, shell], "agents": agents}
+    places = project / ".metawsm", tmp_path / "home" / ".codex", api / ".metawsm"
+    for place, name in zip(places, names, strict=False):
+        (place / "skills" / name).mkdir(parents=True)
+        (place / "skills" / name / "SKILL.md").touch()
+    told = asked(project, policy, HOME=str(tmp_path / "home"))
+    assert said(told, "skills") == ("WARN", "found nowhere: gone")
+    assert str(project / ".metawsm" / "skills") in told.checks["runs.skills"]["hint"]
+    profile["skills"] = names[:3]
+    assert said(asked(project, policy, HOME=str(tmp_path / "home")), "skills") == ("OK", "ours, mine, theirs")
+    assert "runs.skills" not in asked(project).checks
+
+
 def test_jobs(daemon: Daemon) -> None:
     """Held, late and endless ones are told, each with what to do; the counts stand there in any case."""
 

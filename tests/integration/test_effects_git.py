@@ -107,7 +107,7 @@ def test_an_origin_that_does_not_answer_is_not_waited_for(repo: Path, tmp_path: 
 def test_without_origin_the_local_branch_is_the_base(repo: Path) -> None:
     """And without that there is nothing to start from."""
     assert GIT.base(repo, "main").commit == git(repo, "rev-parse", "main")
-    with pytest.raises(Obstructed, match=f'base branch "develop" not found for repo {repo}'):
+    with pytest.raises(Obstructed, match=f'"develop" not found for repo {repo}: .* --base-branch'):
         GIT.base(repo, "develop")
 
 

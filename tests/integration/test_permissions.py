@@ -131,10 +131,16 @@ def test_a_refused_token_is_told_with_its_source(daemon: Daemon, tmp_path: Path)
 
 
 def test_without_a_token_only_writes_are_offered_to_agents(daemon: Daemon, tmp_path: Path) -> None:
-    """`--actor-type agent` is named where it helps; a backup reads the token beside the database."""
+    """`--actor-type agent` is named where it helps, and a daemon of one's own where only people may act."""
     at = ["--server", daemon.url]
     write = shell(["forum", "post", "--thread-id", "f", "--body", "b", *at], cwd=tmp_path)
     assert (write.returncode, "--actor-type agent" in write.stderr) == (5, True)
+    signal = ["signal", "--run-id", "r", "--ticket", "T", "--agent-name", "a", "--type", "guidance_answer"]
+    answers = ["forum", *signal, "--answer", "x"], ["forum", "answer", "--thread-id", "f", "--body", "b"]
+    for people in (["run", "--ticket", "T", "--repos", "a"], ["resume", "--run-id", "r"], *answers):
+        done = shell([*people, *at], cwd=tmp_path)
+        assert (done.returncode, "a project of its own: `metawsm.pyz serve` there" in done.stderr) == (5, True)
+        assert "--actor-type" not in done.stderr
     (daemon.folder / ".metawsm" / "token").write_text("another\n")
     for owners in (["forum", "dead-letters", "replay", "1", *at], ["backup", "create", "--db", str(daemon.database)]):
         done = shell(owners, cwd=tmp_path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import stat
 import subprocess
@@ -203,23 +204,47 @@ def test_pieces_of_a_policy_that_are_wrong(lab: Lab, piece: Mapping[str, Any], w
     assert lab.run(run_id)["agents"][0]["state"] == "running"
 
 
-def test_a_skill_that_is_missing(tmp_path: Path) -> None:
-    """Where it was looked for is told; put there, resume hands it over."""
-    profile = {"name": "p", "runner": "codex", "base_prompt": "Be brief.", "skills": ["review"]}
+def codex_lab(folder: Path, *skills: str) -> Lab:
+    """A lab whose agent is a program by the name of codex: it writes down what it is told, and waits."""
+    profile = {"name": "p", "runner": "codex", "base_prompt": "Be brief.", "skills": skills}
     more = {"agent_profiles": [profile], "agents": [{"name": "bob", "profile": "p"}]}
-    programs, home = tmp_path / "programs", tmp_path / "home"
+    programs = folder / "programs"
     programs.mkdir()
-    (programs / "codex").write_text(f'#!/bin/sh\nprintf "%s\\n" "$@" >{tmp_path}/arguments\nexec sleep 600\n')
+    (programs / "codex").write_text(f'#!/bin/sh\nprintf "%s\\n" "$@" >{folder}/arguments\nexec sleep 600\n')
     (programs / "codex").chmod(0o755)
-    env = {"PATH": f"{programs}:{os.environ['PATH']}", "HOME": str(home)}
-    with Lab(tmp_path, policy=more, env=env) as lab:
+    return Lab(folder, policy=more, env={"PATH": f"{programs}:{os.environ['PATH']}", "HOME": str(folder / "home")})
+
+
+def test_a_skill_that_is_missing(tmp_path: Path) -> None:
+    """Where it was looked for is told; put there, resume hands it over, that of the project before the user's own."""
+    with codex_lab(tmp_path, "review", "write") as lab:
         run_id = lab.start()
-        skills = home / ".codex" / "skills"
-        failed(lab, run_id, "there is no skill review", str(skills), str(lab.checkouts(run_id)[0]))
-        (skills / "review").mkdir(parents=True)
-        (skills / "review" / "SKILL.md").write_text("# Review\n")
+        places = tmp_path / ".metawsm" / "skills", tmp_path / "home" / ".codex" / "skills"
+        failed(lab, run_id, "there is no skill review", *map(str, places), str(lab.checkouts(run_id)[0]))
+        for place, name in zip((*places, places[1]), ("review", "write", "review"), strict=True):
+            (place / name).mkdir(parents=True)
+            (place / name / "SKILL.md").write_text(f"# To {name}\n")
         resumed(lab, run_id)
-        assert f"- {skills}/review/SKILL.md\n" in eventually((tmp_path / "arguments").read_text)
+        told = eventually((tmp_path / "arguments").read_text)
+        assert f"- {places[0]}/review/SKILL.md\n- {places[1]}/write/SKILL.md\n" in told
+        cleaned(lab, run_id)
+
+
+def test_a_codex_agent_is_told_what_lies_around(tmp_path: Path) -> None:
+    """The documents, the brief and the other repository, and from the second round on the feedback: all are there."""
+    with codex_lab(tmp_path) as lab:
+        run_id = lab.bootstrap()
+        lab.until(run_id, "running")
+        place = lab.checkouts(run_id)[0]
+        told = eventually((tmp_path / "arguments").read_text)
+        for sign in (r"are in (ttmp/\S+) in this", r"brief of this run: (\S+\.md)\.", r"this one: (\.\./beta)\."):
+            assert (place / re.findall(sign, told)[0]).exists(), told
+        assert "The operator wants" not in told
+        (tmp_path / "arguments").unlink()
+        lab.post(f"/runs/{run_id}/iterate", feedback="Shorter.")
+        again = eventually((tmp_path / "arguments").read_text)
+        (page,) = re.findall(r"something changed: (\S+) says", again)
+        assert "Shorter." in (place / page).read_text() and "round 2." in again
         cleaned(lab, run_id)
 
 
@@ -301,6 +326,7 @@ def test_what_an_agent_finds_in_its_environment(tmp_path: Path) -> None:
             "METAWSM_SERVER": lab.daemon.url, "METAWSM_RUN_ID": run_id, "METAWSM_TICKET": "MET-1",
             "METAWSM_AGENT": "bob", "METAWSM_WORKSPACE": run["workspaces"][0]["name"], "METAWSM_ACTOR_TYPE": "agent",
             "METAWSM_ACTOR_NAME": "bob", "METAWSM_ROUND": "1",
+            "METAWSM_DOCS": str(next(lab.checkouts(run_id)[0].glob("ttmp/*/*/*/MET-1--*"))),
         }  # fmt: skip
         assert "GIT_DIR" not in found and found["EDITOR"] == "my-editor"
         commanded = lab.daemon.request("POST", f"/runs/{run_id}/stop", {}, {"Authorization": f"Bearer {token}"})

@@ -8,10 +8,11 @@ from tests.support.daemon import Daemon
 from tests.support.runs_lab import git, repository
 
 
-def test_git_sees_the_policy_alone(tmp_path: Path) -> None:
-    """`git add --all` in a project that is a repository takes the policy, and neither token nor database."""
+def test_git_sees_the_policy_and_the_skills_alone(tmp_path: Path) -> None:
+    """`git add --all` in a project that is a repository takes what is everybody's, and neither token nor database."""
     place = repository(tmp_path / "project")
-    (place / ".metawsm").mkdir()
+    (place / ".metawsm" / "skills" / "review").mkdir(parents=True)
+    (place / ".metawsm" / "skills" / "review" / "SKILL.md").write_text("# Review\n")
     (place / ".metawsm" / "policy.json").write_text('{"version": 2}')
     daemon = Daemon(None, place, "--redis", "embedded://")
     try:
@@ -19,7 +20,9 @@ def test_git_sees_the_policy_alone(tmp_path: Path) -> None:
     finally:
         daemon.end()
     added = git(place, "diff", "--cached", "--name-only").splitlines()
-    assert added == [".metawsm/.gitignore", ".metawsm/policy.json", "serve.log"]
+    assert added == [
+        ".metawsm/.gitignore", ".metawsm/policy.json", ".metawsm/skills/review/SKILL.md", "serve.log",
+    ]  # fmt: skip
 
 
 def test_a_file_of_the_users_own_stays(tmp_path: Path) -> None:

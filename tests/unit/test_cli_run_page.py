@@ -63,7 +63,7 @@ def test_the_sections_stand_in_their_order() -> None:
     ]  # fmt: skip
     assert "Status:   awaiting_guidance for 59m: guidance requested by agent" in lines
     assert "Forum:    1 waiting_human, 2 answered; 1 waiting, 1 breached, the oldest for 59m" in lines
-    assert any(line.endswith("59m    control of bob") for line in lines)
+    assert any(line.endswith("59m    bob: control thread") for line in lines)
     assert any(line.strip().startswith("fthr-1 ") and "red 漢字" in line for line in lines)
     assert "  met-1-1/api dirty files=14 (seen 59m ago)" in lines and "      ... (6 more)" in lines
     assert "  met-1-1/web clean (seen 59m ago)" in lines
@@ -126,3 +126,19 @@ def test_a_run_without_all_that() -> None:
     assert not any(line.startswith(("Brief", "Guidance", "Diffs", "Operator")) for line in lines)
     assert "Forum:    no threads" in lines
     assert "Docs:     in api; sync=none" in lines
+
+
+def test_the_agents_table_keeps_what_matters() -> None:
+    """A column in which nothing stands takes no room; what does not fit is named, the least useful first."""
+    story = waiting()
+    lines = told(story)
+    assert lines[lines.index("Agents:") + 1].split() == ["AGENT", "STATE", "SINCE", "REPORTED", "SESSION"]
+    run = story.detail()
+    at = story.now
+    told_too = {"exit_code": 1, "last_progress_at": at, "completed": True}
+    run["agents"][0] |= {"name": "bob", "workspace": "met-1-2b7d1e0c", "session": "bob-met-1-2b7d1e0c"} | told_too
+    lines = list(page(run, 80))
+    heads, row, last = lines[lines.index("Agents:") + 1 :]
+    assert heads.split() == ["AGENT", "STATE", "EXIT", "REPORTED", "SESSION"], heads
+    assert row.endswith("asks 1, completion  bob-met-1-2b7d1e0c")
+    assert last == "  left out at this width: SINCE, PROGRESS; --json has everything"

@@ -24,6 +24,7 @@ class Sample:
     number: int | None = fields.integer("n")
     extra: dict[str, Any] | None = fields.json_object("o")
     options: tuple[str, ...] = fields.texts("l", max_items=2, max_chars=3)
+    names: tuple[str, ...] = fields.names_list("n")
 
 
 GOOD: dict[str, Any] = {"ticket": "MET-1", "body": "b", "blank": ""}
@@ -32,8 +33,16 @@ BAD: list[tuple[str, Any]] = [
     ("body", "\ud800"), ("body", "ä" * 32_769), ("note", "123456"), ("kind", "c"), ("kind", 1), ("thread_id", "x"),
     ("number", -1), ("number", 1.0), ("number", True), ("number", "1"), ("number", 2**53), ("extra", []),
     ("extra", "{}"), ("options", "abc"), ("options", ["a", "b", "c"]), ("options", ["long!"]), ("options", [" "]),
-    ("options", [1]),
+    ("options", [1]), ("names", ["a", "b c"]),
 ]  # fmt: skip
+
+
+def test_a_faulty_name_in_a_list_is_told() -> None:
+    """Which one it is, and how it reads, if it is not too long."""
+    with pytest.raises(InvalidFields) as caught:
+        fields.split(GOOD | {"names": ["a", "b c" + "x" * 100]}, Sample)
+    (fault,) = caught.value.fields["names"]
+    assert fault.startswith("item 1, 'b cxx") and "xx': must be 1 to 64 letters" in fault and len(fault) < 190
 
 
 def test_what_is_right_is_read() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import stat
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +16,7 @@ from metawsm.domain.errors import PolicyError, Refused
 from metawsm.policy import Loaded, Policy, default_text, load, write_default
 from metawsm.policy.overrides import settable, variable
 from metawsm.policy.reference import reference
+from tests.support import sources
 
 
 def load_text(folder: Path, text: str, env: Mapping[str, str] | None = None) -> Loaded:
@@ -216,6 +218,15 @@ def test_a_file_of_the_go_program_is_read_with_warnings(tmp_path: Path) -> None:
     assert loaded.policy.workspace.default_strategy == "fork"
     assert loaded.policy.agent_profiles[0].runner_options.command == "codex exec"
     assert loaded.policy.agents[0].profile == "coder"
+
+
+def test_the_policy_in_the_guide_is_one(tmp_path: Path) -> None:
+    """Its example can be copied: it is read, and has an agent of each runner."""
+    guide = (sources.ROOT / "docs" / "system-guide.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"^```json\n(.*?)^```", guide, re.MULTILINE | re.DOTALL)
+    policy = load_text(tmp_path, example).policy
+    runners = {profile.name: profile.runner for profile in policy.agent_profiles}
+    assert {runners[agent.profile] for agent in policy.agents} == {"codex", "shell"}
 
 
 def test_write_default_refuses_to_overwrite(tmp_path: Path) -> None:

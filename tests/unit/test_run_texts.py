@@ -5,9 +5,11 @@ from __future__ import annotations
 import attrs
 import pytest
 
+from metawsm.domain import run_actions
+from metawsm.domain.papers import Papers, papers_of, seen_from
 from metawsm.domain.run_brief import brief_page, brief_title, prompt_of, work_title
 from metawsm.domain.run_health import Seen, Thresholds, state_of
-from tests.support.run_story import BOOTSTRAPPED, BRIEF, in_state
+from tests.support.run_story import BOOTSTRAPPED, BRIEF, TWO_TICKETS, RunStory, in_state
 
 NOW = 10_000.0
 AFTER = Thresholds(300, 900, 1200)
@@ -68,3 +70,42 @@ def test_the_prompt_says_how_to_ask_and_report() -> None:
     plain = in_state("running").run
     told = prompt_of("", [], plain, plain.agents[1])
     assert told.startswith("You are agent bob") and "validation" not in told and told.endswith('--summary "..."`.')
+
+
+def test_the_prompt_says_what_lies_around() -> None:
+    """The ticket's folder, the brief, each other repository; feedback where there is some, and only there."""
+    run = in_state("running").run
+    papers = Papers("ttmp/2026/11/01/MET-1--work", "ttmp/2026/11/01/MET-1--work/reference/01-brief.md")
+    told = prompt_of("", [], run, run.agents[0], papers)
+    assert "documents are in ttmp/2026/11/01/MET-1--work in this repository." in told
+    assert "the brief of this run: ttmp/2026/11/01/MET-1--work/reference/01-brief.md." in told
+    assert "The other repositories of this run lie beside this one: ../docs." in told and "../app" not in told
+    assert "operator wants" not in told
+    again = prompt_of("", [], run, run.agents[0], attrs.evolve(papers, feedback="ttmp/f.md"))
+    assert "The operator wants something changed: ttmp/f.md says what to do now, the newest entry last." in again
+    alone = in_state("running", BOOTSTRAPPED).run
+    assert "other repositories" not in prompt_of("", [], alone, alone.agents[0])
+
+
+def test_where_the_papers_are_follows_from_the_steps() -> None:
+    """Those of the agent's own ticket, as told by the newest steps that were done; nothing before any was."""
+    story = RunStory(TWO_TICKETS)
+    assert papers_of(story.run, story.run.agents[0]) == Papers()
+    for ticket in ("one", "two"):
+        story.until("prepare_docs").end(documents=f"/w/{ticket}", brief=f"/w/{ticket}/b.md")
+    story.rest()
+    story.do(run_actions.iterate, "Shorter.")
+    story.until("write_feedback").fail()
+    story.do(run_actions.iterate, "Shorter!")
+    story.until("write_feedback").end(page="/w/one/f.md")
+    story.rest()
+    first, *_, last = story.run.agents
+    assert (first.ticket, last.ticket) == ("MET-1", "MET-2")
+    assert papers_of(story.run, first) == Papers("/w/one", "/w/one/b.md", "/w/one/f.md")
+    assert papers_of(story.run, last) == Papers("/w/two", "/w/two/b.md")
+
+
+@pytest.mark.parametrize(("path", "seen"), [("/w/app/ttmp/x", "ttmp/x"), ("/w/application/x",) * 2, ("", "")])
+def test_a_path_as_the_agent_names_it(path: str, seen: str) -> None:
+    """Relative below its checkout, and whole elsewhere."""
+    assert seen_from("/w/app", path) == seen

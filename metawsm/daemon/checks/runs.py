@@ -36,6 +36,7 @@ def runs(case: Case) -> Iterator[Finding]:
     yield _workspaces(placed(case.policy.workspace.root, case.folder), case.folder)
     yield _repositories(case)
     yield from _agents(case)
+    yield from _skills(case)
 
 
 def _version(name: str, program_name: str, ask: Callable[[], str]) -> Finding:
@@ -124,6 +125,24 @@ def _agents(case: Case) -> Iterator[Finding]:
         yield warn("runs.agents", shown, "install it, or correct agent_profiles; the daemon's PATH is what counts")
     elif wanted:
         yield ok("runs.agents", ", ".join(f"{name} runs {word}" for name, word in wanted.items()))
+
+
+def _skills(case: Case) -> Iterator[Finding]:
+    """Whether the skills of the agents are anywhere; a run's own branch may have one that is not seen here."""
+    used = {agent.profile for agent in case.policy.agents}
+    codex = [profile for profile in case.policy.agent_profiles if profile.name in used and profile.runner == "codex"]
+    wanted = dict.fromkeys(name for profile in codex for name in profile.skills)
+    if not wanted:
+        return
+    roots = [placed(root, case.folder) for root in case.policy.workspace.repo_roots]
+    checkouts = sorted({place / ".metawsm" / "skills" for root in roots for place in _checkouts(root)})
+    places = [case.folder / "skills", Path("~/.codex/skills").expanduser(), *checkouts]
+    missing = [name for name in wanted if not any(os.path.isfile(place / name / "SKILL.md") for place in places)]
+    if missing:
+        hint = f"put NAME/SKILL.md into {places[0]} or {places[1]}, or correct skills in agent_profiles"
+        yield warn("runs.skills", f"found nowhere: {', '.join(missing)}", hint)
+    else:
+        yield ok("runs.skills", ", ".join(wanted))
 
 
 def _program_of(profile: AgentProfile) -> str:
