@@ -46,6 +46,7 @@ def add(repo: Path, path: Path, branch: str, start: str) -> None:
 
 
 def _add(repo: Path, path: Path, branch: str, start: str, lock: int) -> None:
+    refuse_link(path)
     git_call.tell(repo, "worktree", "prune")
     for entry in _entries(repo):
         if entry.tree.path == _real(path) and entry.half_made:
@@ -54,7 +55,7 @@ def _add(repo: Path, path: Path, branch: str, start: str, lock: int) -> None:
             return _expect(entry.tree, branch)
         elif entry.tree.branch == branch:
             raise Obstructed(f'Branch "{branch}" of {repo} is checked out at {entry.tree.path} already.')
-    if path.is_symlink() or (path.exists() and not (path.is_dir() and not any(path.iterdir()))):
+    if path.exists() and not (path.is_dir() and not any(path.iterdir())):
         raise Obstructed(f"{path} exists and is no worktree of {repo}: move it away.")
     what = _what(repo, path, branch, start)
     git_call.tell(repo, "worktree", "add", *what, timeout=git_call.SLOW_SECONDS, keeps=lock)
@@ -63,12 +64,20 @@ def _add(repo: Path, path: Path, branch: str, start: str, lock: int) -> None:
 
 def remove(repo: Path, path: Path, *, force: bool) -> None:
     """Remove a linked worktree, all of it or nothing unless `force`; what is not there is fine. Raises Obstructed."""
+    refuse_link(path)
     tree = next((entry.tree for entry in _entries(repo) if entry.tree.path == _real(path)), None)
     if tree is not None and tree.main:
         raise Obstructed(f"{path} is the main checkout of its repository and is not removed.")
     if tree is not None and path.exists():
         _take_away(repo, path, force=force)
     git_call.tell(repo, "worktree", "prune")
+
+
+def refuse_link(path: Path) -> None:
+    """Raise Obstructed for a link: what it leads to is somewhere else, and may be anybody's."""
+    if path.is_symlink():
+        said = f"{path} is a link: no worktree is made or removed through it; remove the link itself."
+        raise Obstructed(said, details={"link": str(path)})
 
 
 def refuse_changes(path: Path, changes: Changes) -> None:

@@ -207,6 +207,21 @@ def test_a_clean_worktree_is_removed_and_a_main_checkout_never(repo: Path, tmp_p
         GIT.remove_worktree(repo, repo, force=True)
 
 
+def test_nothing_is_made_or_removed_through_a_link(repo: Path, tmp_path: Path) -> None:
+    """A link to a worktree is not that worktree, and one to nothing is no free place."""
+    path, link = tmp_path / "app", tmp_path / "link"
+    GIT.add_worktree(repo, path, "task/one", "main")
+    for target in (path, tmp_path / "nothing"):
+        link.symlink_to(target)
+        for force in (False, True):
+            with pytest.raises(Obstructed, match=f"{link} is a link: no worktree is made or removed through it"):
+                GIT.remove_worktree(repo, link, force=force)
+        with pytest.raises(Obstructed, match=f"{link} is a link"):
+            GIT.add_worktree(repo, link, "task/one", "main")
+        link.unlink()
+    assert [tree.path for tree in GIT.worktrees(repo)] == [repo, path]
+
+
 def test_a_removal_that_was_cut_off_is_completed_by_force(repo: Path, tmp_path: Path) -> None:
     """What is left of the folder goes, and what git remembers of it."""
     path = tmp_path / "app"

@@ -307,3 +307,20 @@ def test_what_is_left_in_a_workspace_is_listed(lab: Lab) -> None:
     assert not {"\x1b", "\u202e"} & set(json.dumps(step, ensure_ascii=False))
     assert lab.sessions() == [] and leftovers(lab, run_id) != []
     cleaned(lab, run_id, force=True)
+
+
+def test_a_link_to_another_runs_checkout(lab: Lab) -> None:
+    """Cleanup of one run leaves the checkout of the other where it is, and names what it left."""
+    run_id, other = lab.start(), lab.start(tickets=["MET-2"])
+    lab.until(run_id, "running")
+    lab.until(other, "running")
+    theirs, link = lab.checkouts(other)[0], lab.checkouts(run_id)[0].parent / "x"
+    link.symlink_to(theirs)
+    done(lab, run_id, "cleanup")
+    assert git(theirs, "status", "--porcelain") == ""
+    assert step_of(lab, run_id, "remove_workspace")["result"]["notes"] == [
+        f"{link.parent} stays: x in it is not of the run."
+    ]
+    link.unlink()
+    cleaned(lab, run_id, force=True)
+    cleaned(lab, other)
