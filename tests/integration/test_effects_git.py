@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from pathlib import Path
 
@@ -182,6 +183,45 @@ def test_a_worktree_whose_folder_was_deleted_is_made_anew(repo: Path, tmp_path: 
     assert [tree.path for tree in GIT.worktrees(repo)] == [repo]
     GIT.add_worktree(repo, path, "task/one", "main")
     assert GIT.status(path).files == ()
+
+
+def test_a_worktree_on_a_disk_that_is_away_is_not_forgotten(repo: Path, tmp_path: Path) -> None:
+    """Adding, completing and removing ours leaves what git knows of it; its branch stays its own."""
+    usb, away, path = tmp_path / "usb", tmp_path / "away", tmp_path / "ws" / "app"
+    GIT.add_worktree(repo, usb, "usb", "main")
+    usb.rename(away)
+    GIT.add_worktree(repo, path, "task/one", "main")
+    path.rename(tmp_path / "elsewhere")
+    GIT.add_worktree(repo, path, "task/one", "main")
+    with pytest.raises(Obstructed, match=rf"checked out at {usb}, which is not there: bring .*remove --force {usb}$"):
+        GIT.add_worktree(repo, tmp_path / "other", "usb", "main")
+    assert not GIT.drop_branch(repo, "usb", "main")
+    GIT.remove_worktree(repo, path)
+    GIT.remove_worktree(repo, tmp_path / "never")
+    away.rename(usb)
+    assert git(usb, "status", "--porcelain") == ""
+    assert [tree.path for tree in GIT.worktrees(repo)] == [repo, usb]
+
+
+def test_a_worktree_whose_folders_above_were_deleted_too(repo: Path, tmp_path: Path) -> None:
+    """It is made anew, or forgotten; one that is locked is forgotten by force alone."""
+    path = tmp_path / "root" / "ws" / "app"
+    GIT.add_worktree(repo, path, "task/one", "main")
+    shutil.rmtree(tmp_path / "root")
+    GIT.add_worktree(repo, path, "task/one", "main")
+    shutil.rmtree(tmp_path / "root")
+    GIT.remove_worktree(repo, path)
+    assert not path.exists()
+    GIT.add_worktree(repo, path, "task/one", "main")
+    git(repo, "worktree", "lock", str(path))
+    shutil.rmtree(tmp_path / "root")
+    assert [tree.path for tree in GIT.worktrees(repo)] == [repo]
+    with pytest.raises(ProgramFailed, match="locked"):
+        GIT.add_worktree(repo, path, "task/one", "main")
+    with pytest.raises(ProgramFailed, match="locked"):
+        GIT.remove_worktree(repo, path)
+    GIT.remove_worktree(repo, path, force=True)
+    assert git(repo, "worktree", "list", "--porcelain").count("worktree ") == 1
 
 
 def test_a_worktree_with_changes_is_removed_only_by_force(repo: Path, tmp_path: Path) -> None:

@@ -324,3 +324,15 @@ def test_a_link_to_another_runs_checkout(lab: Lab) -> None:
     link.unlink()
     cleaned(lab, run_id, force=True)
     cleaned(lab, other)
+
+
+def test_a_users_worktree_on_a_disk_that_is_away(lab: Lab) -> None:
+    """Runs come and go meanwhile; back in its place, it is a worktree as before."""
+    usb, away = lab.folder / "usb", lab.folder / "away"
+    git(lab.repos["alpha"], "worktree", "add", "-q", "-b", "usb", str(usb))
+    usb.rename(away)
+    run_id = lab.start()
+    lab.until(run_id, "running")
+    cleaned(lab, run_id)
+    away.rename(usb)
+    assert git(usb, "status", "--porcelain", "--branch") == "## usb"
