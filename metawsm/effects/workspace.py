@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -61,8 +61,10 @@ class WorktreeWorkspaces:
         branch = self._git.current_branch(next(iter(checkouts.values())))
         return Workspace(name, self._place(name), branch, checkouts)
 
-    def delete(self, name: str, *, force: bool = False) -> None:
-        """See the port."""
+    def delete(
+        self, name: str, *, force: bool = False, mains: Mapping[str, Path] | None = None, branch: str = ""
+    ) -> None:
+        """See the port. What there is of it is in its folder: nothing else is looked for."""
         self._refuse_links(name)
         trees = {path: main for path in self._inside(name) if (main := self._main_of(path))}
         for path, main in trees.items() if not force else ():

@@ -17,8 +17,9 @@ def do(tools: JobTools, job: Job) -> Result:
     """Remove it; uncommitted work stands in the way unless it was said to go, too."""
     run, step = step_of(tools, job)
     name, force = str(step.args["workspace"]), bool(step.args["force"])
+    mains = {repo: Path(main) for repo, main in run.repositories.items() if Path(main, ".git").exists()}
     try:
-        tools.workspaces.delete(name, force=force)
+        tools.workspaces.delete(name, force=force, mains=mains, branch=run.workspace(name).branch)
     except Obstructed as error:
         if force or "link" in error.details:
             raise
