@@ -336,3 +336,24 @@ def test_a_users_worktree_on_a_disk_that_is_away(lab: Lab) -> None:
     cleaned(lab, run_id)
     away.rename(usb)
     assert git(usb, "status", "--porcelain", "--branch") == "## usb"
+
+
+def test_a_link_in_the_place_of_a_checkout(lab: Lab) -> None:
+    """Neither work nor a cleanup goes through it, not even by force; with the checkout back, both do."""
+    run_id, other = lab.start(), lab.start(tickets=["MET-2"])
+    lab.until(run_id, "running")
+    lab.until(other, "running")
+    place, theirs = lab.checkouts(run_id)[0], lab.checkouts(other)[0]
+    before = sorted(theirs.rglob("*"))
+    place.rename(lab.folder / "kept")
+    place.symlink_to(theirs)
+    lab.post(f"/runs/{run_id}/iterate", feedback="Elsewhere.")
+    failed(lab, run_id, f"{place} is a link, which may lead to another's work")
+    lab.post(f"/runs/{run_id}/cleanup", force=True)
+    step = told(lab, run_id, "remove_workspace", f"{place} is a link", "remove the link itself")
+    assert "--force" not in step["error"]
+    assert sorted(theirs.rglob("*")) == before
+    place.unlink()
+    (lab.folder / "kept").rename(place)
+    cleaned(lab, run_id)
+    cleaned(lab, other)
