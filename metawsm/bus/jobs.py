@@ -144,6 +144,9 @@ def checkout(run: Run, step: Step, workspace: str | None = None) -> Path:
     """The checkout a step works in: that of its repository, else of the one with the documents. Raises Obstructed."""
     name = workspace or str(step.args["workspace"])
     place = Path(run.workspace(name).path, step.args.get("repo", run.doc_home_repo))
+    for path in (place.parent, place):
+        if path.is_symlink():
+            raise Obstructed(f"{path} is a link, which may lead to another's work: remove the link itself")
     if not place.is_dir():
         mend = f"metawsm.pyz cleanup --run-id {run.run_id}"
         raise Obstructed(f"{place} is not there any more: {mend}, and then resume, makes it anew from its branch")

@@ -163,8 +163,13 @@ class Workspaces(Protocol):
         """The workspace as it is now, or None."""
         ...
 
-    def delete(self, name: str, *, force: bool = False) -> None:
+    def delete(
+        self, name: str, *, force: bool = False, mains: Mapping[str, Path] | None = None, branch: str = ""
+    ) -> None:
         """Remove the worktrees and the folder; branches stay, a missing workspace is fine.
+
+        `mains` (main checkouts by repository) and `branch` are what it was to be made of: a program that was cut off
+        may have left worktrees that it does not know of itself. Those go by the same rules.
 
         Obstructed, before anything is removed, when there is something uncommitted and not `force`. A folder in which
         somebody else's files are left stays.

@@ -76,7 +76,7 @@ class GitProgram:
         """See the port."""
         if not self.branch_exists(repo, branch):
             return True
-        if any(tree.branch == branch for tree in self.worktrees(repo)) or self.ahead(repo, branch, base):
+        if git_worktrees.has_branch(repo, branch) or self.ahead(repo, branch, base):
             return False
         git_call.tell(repo, "branch", "--delete", "--force", "--quiet", "--", branch)
         return True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,16 +24,26 @@ NAMED = 8
 
 @frozen
 class _Entry:
-    """One paragraph of `git worktree list`: a worktree, and whether git was cut off while it made it."""
+    """One paragraph of `git worktree list`: a worktree, and whether git was cut off while it made it.
+
+    One that is not `there` was removed by hand, or its disk is away: only the one at a path of ours is ever forgotten.
+    `told` is the path in git's own spelling, which it finds again whatever has become of the folders above.
+    """
 
     tree: Worktree
     half_made: bool
     there: bool
+    told: str
 
 
 def listed(repo: Path) -> tuple[Worktree, ...]:
     """All checkouts that exist, the main one first; a bare repository has no main one."""
     return tuple(entry.tree for entry in _entries(repo) if entry.there)
+
+
+def has_branch(repo: Path, branch: str) -> bool:
+    """Whether a branch is checked out somewhere, also where the worktree's disk is away."""
+    return any(entry.tree.branch == branch for entry in _entries(repo))
 
 
 def add(repo: Path, path: Path, branch: str, start: str) -> None:
@@ -46,29 +57,47 @@ def add(repo: Path, path: Path, branch: str, start: str) -> None:
 
 
 def _add(repo: Path, path: Path, branch: str, start: str, lock: int) -> None:
-    git_call.tell(repo, "worktree", "prune")
+    refuse_link(path)
+    over: tuple[str, ...] = ()
     for entry in _entries(repo):
-        if entry.tree.path == _real(path) and entry.half_made:
-            git_call.tell(repo, "worktree", "remove", "--force", "--force", str(path))
-        elif entry.tree.path == _real(path):
+        if entry.tree.path != _real(path):
+            _refuse_branch(repo, entry, branch)
+        elif entry.half_made:
+            _forget(repo, entry, force=True)
+        elif entry.there:
             return _expect(entry.tree, branch)
-        elif entry.tree.branch == branch:
-            raise Obstructed(f'Branch "{branch}" of {repo} is checked out at {entry.tree.path} already.')
-    if path.is_symlink() or (path.exists() and not (path.is_dir() and not any(path.iterdir()))):
+        else:
+            over = ("--force",)
+    if path.exists() and not (path.is_dir() and not any(path.iterdir())):
         raise Obstructed(f"{path} exists and is no worktree of {repo}: move it away.")
     what = _what(repo, path, branch, start)
-    git_call.tell(repo, "worktree", "add", *what, timeout=git_call.SLOW_SECONDS, keeps=lock)
+    git_call.tell(repo, "worktree", "add", *over, *what, timeout=git_call.SLOW_SECONDS, keeps=lock)
     return None
 
 
 def remove(repo: Path, path: Path, *, force: bool) -> None:
     """Remove a linked worktree, all of it or nothing unless `force`; what is not there is fine. Raises Obstructed."""
-    tree = next((entry.tree for entry in _entries(repo) if entry.tree.path == _real(path)), None)
-    if tree is not None and tree.main:
+    refuse_link(path)
+    entry = next((entry for entry in _entries(repo) if entry.tree.path == _real(path)), None)
+    if entry is None:
+        return
+    if entry.tree.main:
         raise Obstructed(f"{path} is the main checkout of its repository and is not removed.")
-    if tree is not None and path.exists():
+    if (path / ".git").exists():
         _take_away(repo, path, force=force)
-    git_call.tell(repo, "worktree", "prune")
+        return
+    if path.exists():  # a removal was cut off before, or somebody else's folder took the place
+        if not force:
+            raise Obstructed(f"{path} is no worktree any more: look at what is left in it, and remove it by force.")
+        shutil.rmtree(path)
+    _forget(repo, entry, force=force)
+
+
+def refuse_link(path: Path) -> None:
+    """Raise Obstructed for a link: what it leads to is somewhere else, and may be anybody's."""
+    if path.is_symlink():
+        said = f"{path} is a link: no worktree is made or removed through it; remove the link itself."
+        raise Obstructed(said, details={"link": str(path)})
 
 
 def refuse_changes(path: Path, changes: Changes) -> None:
@@ -78,6 +107,23 @@ def refuse_changes(path: Path, changes: Changes) -> None:
         rest = len(names[NAMED:]) + changes.more
         said = f"{path} has uncommitted changes: {', '.join(names[:NAMED])}{f' and {rest} more' if rest else ''}."
         raise Obstructed(said, details={"path": str(path), "files": names})
+
+
+def _refuse_branch(repo: Path, entry: _Entry, branch: str) -> None:
+    if entry.tree.branch != branch:
+        return
+    if entry.there:
+        raise Obstructed(f'Branch "{branch}" of {repo} is checked out at {entry.tree.path} already.')
+    mend = shlex.join(["git", "-C", str(repo), "worktree", "remove", "--force", entry.told])
+    raise Obstructed(
+        f'Branch "{branch}" of {repo} is checked out at {entry.tree.path}, which is not there: bring it back, or'
+        f" have it forgotten with {mend}"
+    )
+
+
+def _forget(repo: Path, entry: _Entry, *, force: bool) -> None:
+    """Remove what git remembers of one worktree, and what is there of it. Force twice: one that is locked, too."""
+    git_call.tell(repo, "worktree", "remove", "--force", *(["--force"] if force else []), entry.told)
 
 
 def _expect(tree: Worktree, branch: str) -> None:
@@ -96,11 +142,6 @@ def _what(repo: Path, path: Path, branch: str, start: str) -> tuple[str, ...]:
 
 
 def _take_away(repo: Path, path: Path, *, force: bool) -> None:
-    if not (path / ".git").exists():  # a removal was cut off before, or somebody else's folder took the place
-        if not force:
-            raise Obstructed(f"{path} is no worktree any more: look at what is left in it, and remove it by force.")
-        shutil.rmtree(path)
-        return
     if not force:
         refuse_changes(path, git_status.status(path).changes())
     # By force in any case: git refuses worktrees with submodules. Twice: also one that the user has locked.
@@ -118,8 +159,10 @@ def _parse(out: str) -> Iterator[_Entry]:
         marks = dict(line.partition(" ")[::2] for line in paragraph.splitlines())
         if "worktree" in marks and "bare" not in marks:
             branch = marks.get("branch", "").removeprefix("refs/heads/")
-            tree = Worktree(_real(Path(marks["worktree"])), branch, marks.get("HEAD", ""), main=number == 0)
-            yield _Entry(tree, marks.get("locked") == "initializing", "prunable" not in marks)
+            told = marks["worktree"]
+            tree = Worktree(_real(Path(told)), branch, marks.get("HEAD", ""), main=number == 0)
+            there = tree.main or ("prunable" not in marks and os.path.lexists(told))  # no locked one is prunable
+            yield _Entry(tree, marks.get("locked") == "initializing", there, told)
 
 
 def _real(path: Path) -> Path:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -61,8 +61,11 @@ class WorktreeWorkspaces:
         branch = self._git.current_branch(next(iter(checkouts.values())))
         return Workspace(name, self._place(name), branch, checkouts)
 
-    def delete(self, name: str, *, force: bool = False) -> None:
-        """See the port."""
+    def delete(
+        self, name: str, *, force: bool = False, mains: Mapping[str, Path] | None = None, branch: str = ""
+    ) -> None:
+        """See the port. What there is of it is in its folder: nothing else is looked for."""
+        self._refuse_links(name)
         trees = {path: main for path in self._inside(name) if (main := self._main_of(path))}
         for path, main in trees.items() if not force else ():
             self._refuse_losses(path, main)
@@ -82,11 +85,17 @@ class WorktreeWorkspaces:
         return Start("", "" if place.exists() else f'{main}: branch "{branch}" is there already; work goes on from it')
 
     def _place(self, name: str) -> Path:
-        return self._folder / checked_name(name)
+        place = self._folder / checked_name(name)
+        git_worktrees.refuse_link(place)
+        return place
 
     def _inside(self, name: str) -> list[Path]:
+        """The folders in it. A link is none: what it leads to is another's."""
+        return [path for path in self._entries(name) if path.is_dir() and not path.is_symlink()]
+
+    def _entries(self, name: str) -> list[Path]:
         place = self._place(name)
-        return sorted(path for path in place.iterdir() if path.is_dir()) if place.is_dir() else []
+        return sorted(place.iterdir()) if place.is_dir() else []
 
     def _made(self, name: str, notes: Sequence[str]) -> Workspace:
         found = self.find(name)
@@ -99,9 +108,18 @@ class WorktreeWorkspaces:
         with suppress(OSError, IndexError, UnicodeDecodeError):
             pointer = (path / ".git").read_text(encoding="utf-8").removeprefix("gitdir: ").strip()
             return Path(pointer).parents[2]
+        return self._named(path.name)
+
+    def _named(self, repository: str) -> Path | None:
         with suppress(Obstructed):
-            return self._git.find([path.name], self._roots)[path.name]
+            return self._git.find([repository], self._roots)[repository]
         return None
+
+    def _refuse_links(self, name: str) -> None:
+        """Raise Obstructed for a link that has taken a checkout's place. Other links are other people's files."""
+        for path in self._entries(name):
+            if path.is_symlink() and self._named(path.name):
+                git_worktrees.refuse_link(path)
 
     def _refuse_losses(self, path: Path, main: Path) -> None:
         """Raise Obstructed when removing the folder would lose something that is nowhere else."""

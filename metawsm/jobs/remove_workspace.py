@@ -6,16 +6,23 @@ from pathlib import Path
 
 from metawsm.bus.jobs import Job, JobSpec, JobTools, Result, record_step, step_of
 from metawsm.domain.errors import Obstructed
+from metawsm.domain.plain_text import clean
 from metawsm.domain.run import START_SESSION, Run
+
+NAMED = 8
+"""How many files a note names."""
 
 
 def do(tools: JobTools, job: Job) -> Result:
     """Remove it; uncommitted work stands in the way unless it was said to go, too."""
     run, step = step_of(tools, job)
     name, force = str(step.args["workspace"]), bool(step.args["force"])
+    mains = {repo: Path(main) for repo, main in run.repositories.items() if Path(main, ".git").exists()}
     try:
-        tools.workspaces.delete(name, force=force)
+        tools.workspaces.delete(name, force=force, mains=mains, branch=run.workspace(name).branch)
     except Obstructed as error:
+        if force or "link" in error.details:
+            raise
         mend = f"metawsm.pyz cleanup --run-id {run.run_id} --force"
         raise Obstructed(
             f"{error.message} Save what you need of it; {mend} removes it all.", details=error.details
@@ -23,7 +30,16 @@ def do(tools: JobTools, job: Job) -> Result:
     _forget_worktrees(tools, run, Path(run.workspace(name).path), force)
     if not any(each.kind == START_SESSION and each.started_at for each in run.steps):
         _drop_branches(tools, run, run.workspace(name).branch)
-    return {}
+    return _left(Path(run.workspace(name).path))
+
+
+def _left(place: Path) -> Result:
+    """What stays in the folder, as it is none of ours; told as a note."""
+    if not place.is_dir():
+        return {}
+    names = sorted(clean(path.name) for path in place.iterdir())
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return {"notes": [f"{place} stays: {', '.join(names[:NAMED])}{more} in it is not of the run."]}
 
 
 def _drop_branches(tools: JobTools, run: Run, branch: str) -> None:

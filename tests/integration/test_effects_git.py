@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from pathlib import Path
 
@@ -184,6 +185,45 @@ def test_a_worktree_whose_folder_was_deleted_is_made_anew(repo: Path, tmp_path: 
     assert GIT.status(path).files == ()
 
 
+def test_a_worktree_on_a_disk_that_is_away_is_not_forgotten(repo: Path, tmp_path: Path) -> None:
+    """Adding, completing and removing ours leaves what git knows of it; its branch stays its own."""
+    usb, away, path = tmp_path / "usb", tmp_path / "away", tmp_path / "ws" / "app"
+    GIT.add_worktree(repo, usb, "usb", "main")
+    usb.rename(away)
+    GIT.add_worktree(repo, path, "task/one", "main")
+    path.rename(tmp_path / "elsewhere")
+    GIT.add_worktree(repo, path, "task/one", "main")
+    with pytest.raises(Obstructed, match=rf"checked out at {usb}, which is not there: bring .*remove --force {usb}$"):
+        GIT.add_worktree(repo, tmp_path / "other", "usb", "main")
+    assert not GIT.drop_branch(repo, "usb", "main")
+    GIT.remove_worktree(repo, path)
+    GIT.remove_worktree(repo, tmp_path / "never")
+    away.rename(usb)
+    assert git(usb, "status", "--porcelain") == ""
+    assert [tree.path for tree in GIT.worktrees(repo)] == [repo, usb]
+
+
+def test_a_worktree_whose_folders_above_were_deleted_too(repo: Path, tmp_path: Path) -> None:
+    """It is made anew, or forgotten; one that is locked is forgotten by force alone."""
+    path = tmp_path / "root" / "ws" / "app"
+    GIT.add_worktree(repo, path, "task/one", "main")
+    shutil.rmtree(tmp_path / "root")
+    GIT.add_worktree(repo, path, "task/one", "main")
+    shutil.rmtree(tmp_path / "root")
+    GIT.remove_worktree(repo, path)
+    assert not path.exists()
+    GIT.add_worktree(repo, path, "task/one", "main")
+    git(repo, "worktree", "lock", str(path))
+    shutil.rmtree(tmp_path / "root")
+    assert [tree.path for tree in GIT.worktrees(repo)] == [repo]
+    with pytest.raises(ProgramFailed, match="locked"):
+        GIT.add_worktree(repo, path, "task/one", "main")
+    with pytest.raises(ProgramFailed, match="locked"):
+        GIT.remove_worktree(repo, path)
+    GIT.remove_worktree(repo, path, force=True)
+    assert git(repo, "worktree", "list", "--porcelain").count("worktree ") == 1
+
+
 def test_a_worktree_with_changes_is_removed_only_by_force(repo: Path, tmp_path: Path) -> None:
     """The error names the files; afterwards a repeat is fine, and the branch is still there."""
     path = tmp_path / "app"
@@ -205,6 +245,21 @@ def test_a_clean_worktree_is_removed_and_a_main_checkout_never(repo: Path, tmp_p
     assert [tree.path for tree in GIT.worktrees(repo)] == [repo]
     with pytest.raises(Obstructed, match="main checkout"):
         GIT.remove_worktree(repo, repo, force=True)
+
+
+def test_nothing_is_made_or_removed_through_a_link(repo: Path, tmp_path: Path) -> None:
+    """A link to a worktree is not that worktree, and one to nothing is no free place."""
+    path, link = tmp_path / "app", tmp_path / "link"
+    GIT.add_worktree(repo, path, "task/one", "main")
+    for target in (path, tmp_path / "nothing"):
+        link.symlink_to(target)
+        for force in (False, True):
+            with pytest.raises(Obstructed, match=f"{link} is a link: no worktree is made or removed through it"):
+                GIT.remove_worktree(repo, link, force=force)
+        with pytest.raises(Obstructed, match=f"{link} is a link"):
+            GIT.add_worktree(repo, link, "task/one", "main")
+        link.unlink()
+    assert [tree.path for tree in GIT.worktrees(repo)] == [repo, path]
 
 
 def test_a_removal_that_was_cut_off_is_completed_by_force(repo: Path, tmp_path: Path) -> None:

@@ -110,6 +110,45 @@ def test_other_peoples_files_stay(workspaces: WorktreeWorkspaces) -> None:
     assert sorted(path.name for path in made.path.iterdir()) == ["folder of mine", "notes of mine"]
 
 
+def test_what_a_link_leads_to_stays(workspaces: WorktreeWorkspaces) -> None:
+    """The checkout of another workspace is neither looked at nor removed, not even by force; nor is the link."""
+    other = workspaces.create("other", ["api"], "task/other", "main")
+    (other.path / "api" / "new").write_text("x")
+    for force in (False, True):
+        made = workspaces.create(NAME, ["api"], BRANCH, "main")
+        (made.path / "x").unlink(missing_ok=True)
+        (made.path / "x").symlink_to("../other/api")
+        found = workspaces.find(NAME)
+        assert found is not None and list(found.checkouts) == ["api"]
+        workspaces.delete(NAME, force=force)
+        assert [path.name for path in made.path.iterdir()] == ["x"]
+        assert git(other.path / "api", "status", "--porcelain") == "?? new"
+
+
+def test_a_link_in_the_place_of_a_checkout_bars(workspaces: WorktreeWorkspaces) -> None:
+    """Nothing is made or removed before it is away."""
+    other = workspaces.create("other", ["api"], BRANCH, "main")
+    made = workspaces.create(NAME, ["web"], BRANCH, "main")
+    (made.path / "api").symlink_to("../other/api")
+    for force in (False, True):
+        with pytest.raises(Obstructed, match=f"{made.path / 'api'} is a link: .*remove the link itself"):
+            workspaces.delete(NAME, force=force)
+    with pytest.raises(Obstructed, match="is a link"):
+        workspaces.create(NAME, ["api", "web"], BRANCH, "main")
+    assert workspaces.find("other") == other
+    assert workspaces.find(NAME) == made
+
+
+def test_a_workspace_that_is_a_link_is_none(workspaces: WorktreeWorkspaces) -> None:
+    """What it leads to stays."""
+    other = workspaces.create("other", ["api"], BRANCH, "main")
+    (other.path.parent / NAME).symlink_to("other")
+    for act in (workspaces.find, workspaces.delete, lambda name: workspaces.create(name, ["api"], BRANCH, "main")):
+        with pytest.raises(Obstructed, match=f"{other.path.parent / NAME} is a link"):
+            act(NAME)
+    assert workspaces.find("other") == other
+
+
 def test_a_removal_that_was_cut_off_is_completed(workspaces: WorktreeWorkspaces) -> None:
     """The checkout's pointer was gone already."""
     made = workspaces.create(NAME, ["api"], BRANCH, "main")

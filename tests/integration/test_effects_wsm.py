@@ -115,6 +115,64 @@ def test_its_words_are_told_when_it_fails(workspaces: WsmWorkspaces, state: Path
         workspaces.create("ws", ["api"], "task/ws", "main")
 
 
+def test_words_are_told_with_what_it_left(workspaces: WsmWorkspaces, state: Path, code: Path) -> None:
+    """It failed in the middle: a repeat could only stumble over the branch, and would lose the words."""
+    workspaces.create("source", ["api"], "task/source", "main")
+    outside_tools.will(state, fail="no space left on device", after="branch")
+    left = rf'exit code 1: no space left on device\. It left branch "task/ws" in {code / "api"}: .*cleanup.*resume'
+    with pytest.raises(Obstructed, match=left):
+        workspaces.create("ws", ["api", "web"], "task/ws", "main")
+    git(code / "api", "branch", "-D", "task/ws")
+    with pytest.raises(Obstructed, match=left):
+        workspaces.fork("ws", "source", "task/ws")
+    with pytest.raises(
+        Obstructed, match=r'Branch "task/ws" exists in .*if a wsm that was cut off has left it, .*clean'
+    ):
+        workspaces.create("ws", ["api", "web"], "task/ws", "main")
+
+
+def test_what_a_killed_wsm_left_is_deleted(workspaces: WsmWorkspaces, state: Path, code: Path) -> None:
+    """By the rules of all work; a worktree on the branch that is somewhere else is a person's."""
+    mains = {name: code / name for name in ("api", "web")}
+    outside_tools.will(state, after="worktree")
+    with pytest.raises(Obstructed, match=r"was ended by signal 9: .* It left branch"):
+        workspaces.create("ws", list(mains), "task/ws", "main")
+    git(code / "web", "worktree", "add", "-b", "task/ws", str(state / "mine" / "web"))
+    place = state / "made" / "ws" / "api"
+    (place / "new").write_text("x")
+    with pytest.raises(Obstructed, match=r"api has uncommitted changes: new\.$"):
+        workspaces.delete("ws", mains=mains, branch="task/ws")
+    workspaces.delete("ws", mains=mains, branch="task/other", force=True)
+    assert (place / "new").exists()
+    for _ in range(2):
+        workspaces.delete("ws", mains=mains, branch="task/ws", force=True)
+    assert not place.parent.exists()
+    assert [len(GitProgram().worktrees(main)) for main in mains.values()] == [1, 2]
+    assert git(code / "api", "branch", "--list", "task/ws") != ""
+
+
+def test_links_and_names_lead_nowhere_else(workspaces: WsmWorkspaces, state: Path) -> None:
+    """Neither is followed, and nothing is called that would."""
+    other = workspaces.create("other", ["api"], "task/other", "main")
+    made = workspaces.create("ws", ["web"], "task/ws", "main")
+    file = state / "workspaces" / "ws.json"
+    told = json.loads(file.read_text())
+    count = len(outside_tools.calls(state))
+    for name in ("../other/api", "..", str(other.checkouts["api"])):
+        file.write_text(json.dumps(told | {"repositories": [{"name": name, "path": "x"}]}))
+        with pytest.raises(Obstructed, match="is no name for a folder in workspace"):
+            workspaces.delete("ws", force=True)
+    file.write_text(json.dumps(told | {"repositories": [{"name": "api", "path": "x"}]}))
+    (made.path / "api").symlink_to(other.checkouts["api"])
+    with pytest.raises(Obstructed, match=f"{made.path / 'api'} is a link"):
+        workspaces.delete("ws", force=True)
+    file.write_text(json.dumps(told | {"path": str(state / "link")}))
+    (state / "link").symlink_to(other.path)
+    with pytest.raises(Obstructed, match=f"{state / 'link'} is a link"):
+        workspaces.delete("ws", force=True)
+    assert len(outside_tools.calls(state)) == count
+
+
 def test_work_is_deleted_only_by_force(workspaces: WsmWorkspaces) -> None:
     """Untracked files, about which it asks even then, included; a repeat is fine."""
     made = workspaces.create("ws", ["api", "web"], "task/ws", "main")

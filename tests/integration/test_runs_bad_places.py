@@ -307,3 +307,53 @@ def test_what_is_left_in_a_workspace_is_listed(lab: Lab) -> None:
     assert not {"\x1b", "\u202e"} & set(json.dumps(step, ensure_ascii=False))
     assert lab.sessions() == [] and leftovers(lab, run_id) != []
     cleaned(lab, run_id, force=True)
+
+
+def test_a_link_to_another_runs_checkout(lab: Lab) -> None:
+    """Cleanup of one run leaves the checkout of the other where it is, and names what it left."""
+    run_id, other = lab.start(), lab.start(tickets=["MET-2"])
+    lab.until(run_id, "running")
+    lab.until(other, "running")
+    theirs, link = lab.checkouts(other)[0], lab.checkouts(run_id)[0].parent / "x"
+    link.symlink_to(theirs)
+    done(lab, run_id, "cleanup")
+    assert git(theirs, "status", "--porcelain") == ""
+    assert step_of(lab, run_id, "remove_workspace")["result"]["notes"] == [
+        f"{link.parent} stays: x in it is not of the run."
+    ]
+    link.unlink()
+    cleaned(lab, run_id, force=True)
+    cleaned(lab, other)
+
+
+def test_a_users_worktree_on_a_disk_that_is_away(lab: Lab) -> None:
+    """Runs come and go meanwhile; back in its place, it is a worktree as before."""
+    usb, away = lab.folder / "usb", lab.folder / "away"
+    git(lab.repos["alpha"], "worktree", "add", "-q", "-b", "usb", str(usb))
+    usb.rename(away)
+    run_id = lab.start()
+    lab.until(run_id, "running")
+    cleaned(lab, run_id)
+    away.rename(usb)
+    assert git(usb, "status", "--porcelain", "--branch") == "## usb"
+
+
+def test_a_link_in_the_place_of_a_checkout(lab: Lab) -> None:
+    """Neither work nor a cleanup goes through it, not even by force; with the checkout back, both do."""
+    run_id, other = lab.start(), lab.start(tickets=["MET-2"])
+    lab.until(run_id, "running")
+    lab.until(other, "running")
+    place, theirs = lab.checkouts(run_id)[0], lab.checkouts(other)[0]
+    before = sorted(theirs.rglob("*"))
+    place.rename(lab.folder / "kept")
+    place.symlink_to(theirs)
+    lab.post(f"/runs/{run_id}/iterate", feedback="Elsewhere.")
+    failed(lab, run_id, f"{place} is a link, which may lead to another's work")
+    lab.post(f"/runs/{run_id}/cleanup", force=True)
+    step = told(lab, run_id, "remove_workspace", f"{place} is a link", "remove the link itself")
+    assert "--force" not in step["error"]
+    assert sorted(theirs.rglob("*")) == before
+    place.unlink()
+    (lab.folder / "kept").rename(place)
+    cleaned(lab, run_id)
+    cleaned(lab, other)

@@ -154,6 +154,32 @@ def test_wsm_fails_and_is_mended(start_lab: Start, tools: Toolbox, tmp_path: Pat
     check_well(lab)
 
 
+@pytest.mark.parametrize(
+    ("behaviour", "words"),
+    [
+        ({"fail": "no space left on device", "after": "branch"}, "exit code 1: no space left on device"),
+        ({"after": "worktree"}, "was ended by signal 9"),
+    ],
+    ids=["fails", "killed"],
+)
+def test_wsm_is_cut_off(
+    start_lab: Start, tools: Toolbox, tmp_path: Path, behaviour: dict[str, str], words: str
+) -> None:
+    """In the middle: its words and what helps are told; cleanup removes what it made, and resume makes it whole."""
+    lab, state = with_wsm(start_lab, tools, tmp_path)
+    outside_tools.will(state, **behaviour)
+    run_id = lab.start()
+    step = failed(lab, run_id, words, "It left branch", "`metawsm.pyz cleanup` removes what was made")
+    assert step["attempts"] == 1
+    cleaned(lab, run_id)
+    for repo in lab.repos.values():
+        assert git(repo, "worktree", "list").count("\n") == 0
+        assert git(repo, "branch", "--list", "task/*") == ""
+    outside_tools.will(state)
+    resumed(lab, run_id)
+    cleaned(lab, run_id)
+
+
 def test_docmgr_fails_and_is_mended(start_lab: Start, tools: Toolbox, tmp_path: Path) -> None:
     """Missing, then failing, then answering nonsense; with a docmgr that works, resume and close complete the run."""
     state = tmp_path / "docmgr"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import sys
 from collections.abc import Callable
 from datetime import date
@@ -46,8 +47,17 @@ def calls(state: Path) -> list[list[str]]:
 
 
 def will(state: Path, **behaviour: str) -> None:
-    """What the next calls do instead: `fail` with these words, or `say` this and do nothing."""
+    """What the next calls do instead: `fail` with these words, or `say` this and do nothing.
+
+    With `after`, wsm does so in the middle of making a workspace: when the first repository has its "branch", or its
+    "worktree" too; without `fail` it is killed there.
+    """
     (state / "behaviour").write_text(json.dumps(behaviour))
+
+
+def _behaviour(state: Path) -> dict[str, str]:
+    file = state / "behaviour"
+    return dict(json.loads(file.read_text())) if file.exists() else {}
 
 
 def main(name: str, args: list[str]) -> int:
@@ -55,9 +65,8 @@ def main(name: str, args: list[str]) -> int:
     state = Path(os.environ[STATE])
     with (state / "calls").open("a") as log:
         log.write(json.dumps(args) + "\n")
-    file = state / "behaviour"
-    behaviour = json.loads(file.read_text()) if file.exists() else {}
-    if "fail" in behaviour:
+    behaviour = _behaviour(state)
+    if "fail" in behaviour and "after" not in behaviour:
         print(behaviour["fail"], file=sys.stderr)
         return 1
     if "say" in behaviour:
@@ -120,10 +129,23 @@ def _after(args: list[str], flag: str) -> str:
     return args[args.index(flag) + 1]
 
 
+def _cut_off(state: Path) -> int:
+    behaviour = _behaviour(state)
+    if "fail" not in behaviour:
+        os.kill(os.getpid(), signal.SIGKILL)
+    print(behaviour["fail"], file=sys.stderr)
+    return 1
+
+
 def _wsm_make(state: Path, name: str, branch: str, base: str, mains: dict[str, str]) -> int:
     path = state / "made" / name
     for repository, main_checkout in mains.items():
-        git(Path(main_checkout), "worktree", "add", "-b", branch, str(path / repository), base)
+        git(Path(main_checkout), "branch", branch, base)
+        if _behaviour(state).get("after") == "branch":
+            return _cut_off(state)
+        git(Path(main_checkout), "worktree", "add", str(path / repository), branch)
+        if _behaviour(state).get("after") == "worktree":
+            return _cut_off(state)
     repositories = [{"name": repository, "path": place} for repository, place in mains.items()]
     told = {"name": name, "path": str(path), "branch": branch, "base_branch": base, "repositories": repositories}
     (state / "workspaces").mkdir(exist_ok=True)
