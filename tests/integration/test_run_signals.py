@@ -177,9 +177,22 @@ def test_agents_of_several_tickets_have_their_own_threads(tmp_path: Path) -> Non
     lab.close()
 
 
+def test_signals_of_nobody_in_the_run_are_refused(lab: RunLab) -> None:
+    """A run that is here knows its agents and their tickets: no thread is opened, and the names are told."""
+    unknown = signal(lab, "completion", agent="agnt")
+    foreign = signal(lab, "completion", ticket="MET-9")
+    answer = signal(lab, "guidance_answer", agent="agnt", answer="v2")
+    assert {outcome.kind for outcome in (unknown, foreign, answer)} == {"rejected"}
+    assert [outcome.code for outcome in (unknown, foreign)] == ["invalid_fields"] * 2
+    assert unknown.faults == {"agent_name": ["must be one of: agent"]}
+    assert foreign.faults == {"ticket": ["must be MET-1, the ticket of agent agent"]}
+    assert lab.rows("SELECT count(*) FROM forum_threads") == [(0,)]
+    ask(lab)
+    assert signal(lab, "completion", ticket="MET-9").faults == foreign.faults
+
+
 def test_signals_without_a_run_are_the_forum_s_alone(lab: RunLab) -> None:
-    """Of a run or an agent that is not there nothing follows."""
-    ask(lab, agent="stranger")
+    """Of a run that is not here nothing follows."""
     assert lab.do("signal", by=AGENT, **{**REPORT, "run_id": "run-8"}).kind == "applied"
     lab.settle()
     assert lab.run().state == "running"
