@@ -307,3 +307,16 @@ def test_what_is_left_in_a_workspace_is_listed(lab: Lab) -> None:
     assert not {"\x1b", "\u202e"} & set(json.dumps(step, ensure_ascii=False))
     assert lab.sessions() == [] and leftovers(lab, run_id) != []
     cleaned(lab, run_id, force=True)
+
+
+def test_documents_that_git_ignores(tmp_path: Path) -> None:
+    """The run does not begin with documents that would go with the workspace; without the rule it does."""
+    with Lab(tmp_path, agents={"bob": SLEEPER}) as lab:
+        exclude = lab.repos["alpha"] / ".git" / "info" / "exclude"
+        exclude.write_text("ttmp/\n")
+        run_id = lab.bootstrap()
+        step = failed(lab, run_id, "git ignores", "info/exclude:1:ttmp/")
+        assert step["kind"] == "prepare_docs" and lab.sessions() == []
+        exclude.write_text("")
+        resumed(lab, run_id)
+        assert git(lab.checkouts(run_id)[0], "log", "-1", "--format=%s").startswith("MET-1: ticket documents")
