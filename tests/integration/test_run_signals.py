@@ -9,8 +9,10 @@ from typing import Any
 import attrs
 import pytest
 
+from metawsm.api.openapi import openapi
 from metawsm.bus.dispatch import Outcome
 from metawsm.storage.run_pages import run_detail
+from tests.support.json_schema import faults
 from tests.support.run_lab import AGENT, OPERATOR, RunLab
 
 CONTROL = "fctrl-run-7-agent"
@@ -198,6 +200,18 @@ def test_signals_without_a_run_are_the_forum_s_alone(lab: RunLab) -> None:
     assert lab.run().state == "running"
     failed = lab.rows("SELECT count(*) FROM forum_outbox WHERE outcome = 'rejected' OR status = 'failed'")
     assert failed + lab.rows("SELECT count(*) FROM dead_letters") == [(0,), (0,)]
+
+
+def test_what_a_run_shows_is_described(lab: RunLab) -> None:
+    """Each member of `GET /runs/{id}`, with a question open, fits the OpenAPI document."""
+    ask(lab)
+    document = openapi(lab.catalogue)
+    schemas = document["components"]["schemas"]
+    parts = [schemas["Run"], schemas["RunDetail"]["allOf"][1]]
+    whole = {"type": "object", "properties": parts[0]["properties"] | parts[1]["properties"]}
+    shown = lab.read(lambda db: run_detail(db, "run-7", escalation_minutes=30, limits=lab.tools.runs.operator,
+                                           stale=900, now=lab.tools.now(), due=lab.tools.now()))  # fmt: skip
+    assert list(faults(whole, shown, document)) == []
 
 
 def test_control_threads_close_with_the_run(lab: RunLab) -> None:
