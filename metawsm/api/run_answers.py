@@ -29,8 +29,9 @@ AGENT = obj(
     {
         "reason": TEXT, "exit_code": {"type": "integer"}, "control_thread": TEXT, "validation": TEXT,
         "done_criteria": TEXT, "restarted_at": TIME, "folder": TEXT, "last_activity_at": TIME, "last_progress_at": TIME,
+        "unread_answers": COUNT,
     },
-    "An agent of a run: one tmux session in one workspace",
+    "An agent of a run: one tmux session in one workspace. `unread_answers` is told where one run is shown",
 )  # fmt: skip
 STEP = obj(
     {

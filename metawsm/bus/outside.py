@@ -126,9 +126,10 @@ class Git(Protocol):
         """
         ...
 
-    def commit_all(self, path: Path, message: str, only: Sequence[str] = ()) -> str:
+    def commit_all(self, path: Path, message: str, only: Sequence[str] = (), needed: Sequence[Path] = ()) -> str:
         """Commit what is uncommitted at `path` (below the relative paths `only`); the new commit, "" without changes.
 
+        Obstructed when git is told to ignore one of the files `needed`: it would be nowhere but in the checkout.
         The user's identity and hooks are used; without an identity, metawsm's.
         """
         ...

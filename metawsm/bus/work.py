@@ -86,6 +86,10 @@ class Store(Protocol):
         """The first ticket of a run; empty where there is no such run."""
         ...
 
+    def ticket_of_agent(self, db: Db, run_id: str, agent: str) -> str | None:
+        """The ticket an agent of a run works on; None where there is no such run or agent."""
+        ...
+
     def add_job(self, db: Db, job: NewJob, now: str) -> None:
         """Write the job's row, unless there is one with its key."""
         ...
@@ -205,6 +209,10 @@ class Work:
     def unread_answers(self, thread: Thread, agent: str, first: int, last: int, limit: int) -> list[str]:
         """Post ids of the thread's answers in [first, last] that an agent has not read, the oldest first."""
         return self.store.unread_answers(self.db, thread.thread_id, agent, first, last, limit)
+
+    def ticket_of_agent(self, run_id: str, agent: str) -> str | None:
+        """The ticket an agent of a run works on; None where there is no such run or agent."""
+        return self.store.ticket_of_agent(self.db, run_id, agent)
 
     def asked_before(self, thread: Thread, signal: Mapping[str, Any], time: str) -> bool:
         """Whether an open request of the thread was made before a time, and says the same as the signal."""

@@ -23,7 +23,7 @@ PLAN = (
     option("--repos", "Names of repositories, with commas between; each workspace has all. May be repeated.",
            multiple=True, required=True, metavar="A,B"),
     option("--doc-home-repo", "Which of them holds the tickets' documents. [default: the first]"),
-    option("--base-branch", "The branch work starts from and is merged into. [default: the policy's]"),
+    option("--base-branch", "What work starts from and is merged into. [default: the policy's, a fork's its source's]"),
     option("--strategy", "How a workspace is made: create, fork or reuse. [default: the policy's]"),
     click.option("--workspace", "--source", "source", help="The workspace that is forked, or used again."),
     option("--agent", "Which of the policy's agents. May be repeated. [default: all]", multiple=True),

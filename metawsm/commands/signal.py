@@ -44,6 +44,7 @@ def key(intake: Intake, message: Signal) -> str:
 def handle(work: Work, message: Signal) -> Mapping[str, Any]:
     """Open the control thread with the first signal, then record the signal and what follows from it."""
     signal = check_signal(message.payload, message.run_id, message.agent_name)
+    _check_agent(work, message)
     thread_id = str(work.command.thread_id)
     thread = work.find(thread_id)
     if thread is not None and thread.ticket != message.ticket:
@@ -58,6 +59,20 @@ def handle(work: Work, message: Signal) -> Mapping[str, Any]:
     else:
         thread = _opened(work, message, signal)
     return {"thread": work.view(work.record(thread, actions.signal(thread, work.actor, signal)))}
+
+
+def _check_agent(work: Work, message: Signal) -> None:
+    """A run that is here has its agents, each with its ticket. Signals of another one are the forum's alone."""
+    run_id, name = message.run_id, message.agent_name
+    ticket = work.ticket_of_agent(run_id, name)
+    if ticket is None and (run := work.find_run(run_id)):
+        known = ", ".join(agent.name for agent in run.agents)
+        raise InvalidFields(f"run {run_id} has no agent {name}", fields={"agent_name": [f"must be one of: {known}"]})
+    if ticket not in (None, message.ticket):
+        raise InvalidFields(
+            f"agent {name} of run {run_id} works on ticket {ticket}",
+            fields={"ticket": [f"must be {ticket}, the ticket of agent {name}"]},
+        )
 
 
 def _is_asked_again(work: Work, thread: Thread, signal: Mapping[str, Any]) -> bool:

@@ -34,7 +34,8 @@ class StartRun:
     repos: tuple[str, ...] = fields.names_list("names of the repositories in each workspace", required=True)
     doc_home_repo: str | None = fields.name("the repository that holds the tickets' documents; default: the first")
     base: str | None = fields.text(
-        "the branch work starts from and is merged into; default: the policy's", max_chars=200
+        "the branch work starts from and is merged into; default: the policy's, or of a fork its source's branch",
+        max_chars=200,
     )
     strategy: str | None = fields.choice("how the workspace is made; default: the policy's", STRATEGIES)
     source: str | None = fields.name("the workspace that is forked, or used again")

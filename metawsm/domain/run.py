@@ -268,7 +268,7 @@ def _found(run: Run, step: Step) -> dict[str, Any]:
     if path := step.result.get("workspace_path"):
         place = {"path": path, "branch": step.result["branch"]}  # a workspace that is used again keeps its own
         moved = (attrs.evolve(w, **place) if w.name == step.args["workspace"] else w for w in run.workspaces)
-        return {"workspaces": tuple(moved)}
+        return {"workspaces": tuple(moved), "base": step.result.get("base", run.base)}
     return {}
 
 

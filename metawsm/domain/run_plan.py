@@ -21,6 +21,8 @@ STOP_SESSION, WRITE_FEEDBACK, REMOVE_WORKSPACE = "stop_session", "write_feedback
 CHECK_GATES, CLOSE_DOCS, MERGE_BRANCH = "check_gates", "close_docs", "merge_branch"
 MAKING = (FIND_REPOSITORIES, CREATE_WORKSPACE, SEED_DOCS, PREPARE_DOCS, WRITE_FEEDBACK)
 """Kinds of steps that have to be done before an agent begins."""
+OF_SOURCE = "of source"
+"""In the arguments of `create_workspace`: the run's base is the branch of the workspace that is forked."""
 _UNSAFE = re.compile(r"[^A-Za-z0-9_-]+")
 _OURS = re.compile(rf"{RUN}-[0-9a-f]{{8}}(?:-[0-9a-f]{{4}}){{3}}-[0-9a-f]{{4}}([0-9a-f]{{8}})")
 _SHORT = re.compile(rf"{RUN}-([a-z0-9]{{1,8}})")
@@ -66,14 +68,13 @@ def plan_run(run_id: str, wish: Wish, settings: Settings) -> RunCreated:
     Raises InvalidFields where the settings leave it without an agent, or without the workspace that its strategy needs.
     """
     strategy = wish.strategy or settings.strategy
-    base = (wish.base or settings.base).removeprefix("origin/")  # a local branch is merged into; work starts from both
     _check(wish, settings, strategy)
     workspaces = _workspaces(run_id, wish, settings, strategy)
     doc_home = wish.doc_home_repo or wish.repos[0]
     agents = _agents(wish, settings, workspaces)
     steps = [
         PlannedStep("start", FIND_REPOSITORIES, f"find {', '.join(wish.repos)}", {"repos": list(wish.repos)}),
-        *_made(workspaces, strategy, wish.source),
+        *_made(workspaces, strategy, wish),
         *(step for w in workspaces for step in _docs("start", w, doc_home, settings.seeded)),
         *(start_session("start", agent.name) for agent in agents),
     ]
@@ -82,7 +83,7 @@ def plan_run(run_id: str, wish: Wish, settings: Settings) -> RunCreated:
         tickets=wish.tickets,
         repos=wish.repos,
         doc_home_repo=doc_home,
-        base=base,
+        base=_base(wish, settings, strategy),
         strategy=strategy,
         workspaces=workspaces,
         agents=agents,
@@ -107,6 +108,13 @@ def token_of(run_id: str) -> str:
     if found := _OURS.fullmatch(run_id) or _SHORT.fullmatch(run_id):
         return found[1]
     return hashlib.sha256(run_id.encode()).hexdigest()[:8]
+
+
+def _base(wish: Wish, settings: Settings, strategy: str) -> str:
+    """A local branch: it is merged into. Of a fork its source's, by the names we give until its making tells."""
+    if strategy == "fork" and wish.source and wish.base is None:
+        return f"{settings.branch_prefix}/{wish.source}"
+    return (wish.base or settings.base).removeprefix("origin/")  # work starts from both
 
 
 def _workspaces(run_id: str, wish: Wish, settings: Settings, strategy: str) -> tuple[Workspace, ...]:
@@ -152,8 +160,10 @@ def _distinct(names: Iterable[str], limit: int = _NAME_LIMIT) -> list[str]:
     return found
 
 
-def _made(workspaces: Sequence[Workspace], strategy: str, source: str | None) -> list[PlannedStep]:
-    how: dict[str, Any] = {"strategy": strategy} | ({"source": source} if source else {})
+def _made(workspaces: Sequence[Workspace], strategy: str, wish: Wish) -> list[PlannedStep]:
+    how: dict[str, Any] = {"strategy": strategy} | ({"source": wish.source} if wish.source else {})
+    if strategy == "fork" and wish.base is None:
+        how["base"] = OF_SOURCE
     return [
         PlannedStep("start", CREATE_WORKSPACE, f"{strategy} workspace {name}", {"workspace": name, **how})
         for name in dict.fromkeys(w.name for w in workspaces)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from metawsm.bus.outside import Changes, Merged, Start, Worktree
 from metawsm.domain.errors import Obstructed, OutsideError, ProgramMissing
+from metawsm.domain.plain_text import clean
 from metawsm.effects import git_call, git_merge, git_status, git_worktrees, program
 
 OLDEST = (2, 31)
@@ -107,8 +108,10 @@ class GitProgram:
         """See the port."""
         return git_merge.merge(repo, branch, base, message)
 
-    def commit_all(self, path: Path, message: str, only: Sequence[str] = ()) -> str:
+    def commit_all(self, path: Path, message: str, only: Sequence[str] = (), needed: Sequence[Path] = ()) -> str:
         """See the port."""
+        for file in needed:
+            _refuse_ignored(path, file)
         within = ("--", *only) if only else ()
         if not git_call.tell(path, "status", "--porcelain", "-z", *within):
             return ""
@@ -143,3 +146,13 @@ class GitProgram:
                 self._commit_times.clear()
             self._commit_times[commit] = float(git_call.tell(path, "log", "-1", "--format=%ct", commit))
         return self._commit_times[commit]
+
+
+def _refuse_ignored(path: Path, file: Path) -> None:
+    """Raise Obstructed, with the rule, where git would leave out a file that it does not have yet."""
+    ran = git_call.ask(path, "check-ignore", "--quiet", "--", str(file))
+    if ran.code > 1:
+        raise program.failure(["git", "check-ignore"], ran)
+    if ran.code == 0:
+        rule = clean(git_call.tell(path, "check-ignore", "--verbose", "--", str(file)).partition("\t")[0])
+        raise Obstructed(f"git ignores {file} by {rule}: it would be lost with the workspace. Take the rule out.")

@@ -6,6 +6,7 @@ from metawsm.bus.jobs import DOCS, Job, JobSpec, JobTools, Result, checkout, mom
 from metawsm.domain.run_brief import brief_page, brief_title, work_title
 
 TOPICS = ("core",)
+INDEX = "index.md"
 
 
 def do(tools: JobTools, job: Job) -> Result:
@@ -14,13 +15,14 @@ def do(tools: JobTools, job: Job) -> Result:
     place, ticket = checkout(run, step), step.args["ticket"]
     today = moment(step).date()
     folder = tools.docs.ensure(place / DOCS, ticket, work_title(run.brief), TOPICS, today)
-    result = {"documents": str(folder)}
+    result, pages = {"documents": str(folder)}, [folder / INDEX]
     if run.brief is not None:
         page = tools.docs.add_document(
             place / DOCS, ticket, "reference", brief_title(run.run_id), brief_page(run.run_id, run.brief)
         )
         result["brief"] = str(page)
-    tools.git.commit_all(place, f"{ticket}: ticket documents of run {run.run_id}", [DOCS])
+        pages.append(page)
+    tools.git.commit_all(place, f"{ticket}: ticket documents of run {run.run_id}", [DOCS], pages)
     return result
 
 

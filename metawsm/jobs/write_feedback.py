@@ -12,7 +12,7 @@ def do(tools: JobTools, job: Job) -> Result:
     place, ticket = checkout(run, step), step.args["ticket"]
     tools.docs.ensure(place / DOCS, ticket, work_title(run.brief), (), moment(step).date())
     page = tools.docs.append_feedback(place / DOCS, ticket, moment(step), step.args["feedback"])
-    tools.git.commit_all(place, f"{ticket}: operator feedback, round {run.round}", [DOCS])
+    tools.git.commit_all(place, f"{ticket}: operator feedback, round {run.round}", [DOCS], [page])
     return {"page": str(page)}
 
 

@@ -34,6 +34,7 @@ ON CONFLICT (run_id, agent_name) DO UPDATE SET ticket = excluded.ticket
 WHERE NOT EXISTS (SELECT 1 FROM forum_threads t WHERE t.thread_id = forum_control_threads.thread_id)
 """
 _RUN_TICKET = "SELECT ticket FROM run_tickets WHERE run_id = ? AND position = 0"
+_AGENT_TICKET = "SELECT ticket FROM agents WHERE run_id = ? AND agent_name = ?"
 _SIGNALS = """
 SELECT signal_json FROM forum_posts
 WHERE post_id IN (SELECT value FROM json_each(?)) AND signal_json IS NOT NULL AND created_at < ?
@@ -99,6 +100,10 @@ class ForumStore:
     def ticket_of_run(self, db: Db, run_id: str) -> str:
         """The run's first ticket, or an empty text."""
         return next((str(ticket) for (ticket,) in db.execute(_RUN_TICKET, (run_id,))), "")
+
+    def ticket_of_agent(self, db: Db, run_id: str, agent: str) -> str | None:
+        """The ticket of an agent of a run, or None."""
+        return next((str(ticket) for (ticket,) in db.execute(_AGENT_TICKET, (run_id, agent))), None)
 
     def add_job(self, db: Db, job: NewJob, now: str) -> None:
         """Write the job's row."""

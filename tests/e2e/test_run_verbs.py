@@ -110,6 +110,9 @@ def test_stop_resume_restart_iterate(quiet: Lab) -> None:
     assert ["greet louder" in page.read_text() for page in pages] == [True]
     unknown = quiet.metawsm("restart", "--run-id", run_id, "--agent", "nobody")
     assert unknown.returncode == 7 and "--agent no agent 'nobody'; known are: ann, bob" in unknown.stderr
+    completion = ("forum", "signal", "--run-id", run_id, "--ticket", "MET-1", "--type", "completion")
+    unknown = quiet.metawsm(*completion, "--agent-name", "bobb")
+    assert unknown.returncode == 7 and "--agent-name must be one of: ann, bob" in unknown.stderr
 
 
 def test_a_closing_that_is_barred_names_what_mends_it(tmp_path: Path) -> None:

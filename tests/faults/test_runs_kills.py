@@ -143,6 +143,7 @@ def test_killed_while_the_agent_waits_and_while_it_is_answered(lab: Lab) -> None
 ACTIONS = (
     ("iterate", "write_feedback"), ("iterate", "start_session"), ("merge", "merge_branch"), ("close", "check_gates"),
     ("close", "close_docs"), ("close", "merge_branch"), ("cleanup", "stop_session"), ("cleanup", "remove_workspace"),
+    ("restart", "start_session"), ("stop", "stop_session"),
 )  # fmt: skip
 
 
@@ -177,7 +178,7 @@ def _iterated(lab: Lab, run_id: str) -> None:
 def _merged(lab: Lab, run_id: str) -> None:
     lab.ended(run_id, "merge")
     for repo in lab.repos.values():
-        assert git(repo, "log", "--merges", "--format=%s").count("Merge") <= 1
+        assert len(git(repo, "log", "--merges", "--format=%s").splitlines()) == 1
         assert (repo / "greeting-1.txt").exists()
 
 
@@ -196,4 +197,105 @@ def _cleaned(lab: Lab, run_id: str) -> None:
     assert [git(repo, "worktree", "list").count("\n") for repo in lab.repos.values()] == [0, 0]
 
 
-CHECKS: dict[str, Any] = {"iterate": _iterated, "merge": _merged, "close": _closed, "cleanup": _cleaned}
+def _restarted(lab: Lab, run_id: str) -> None:
+    lab.until(run_id, "awaiting_guidance", timeout=60)
+    assert starts(lab) == ["1", "2"]
+    assert len(lab.sessions()) == 1
+    lab.answer(run_id)
+    lab.until(run_id, "completed", timeout=60)
+
+
+def _stopped(lab: Lab, run_id: str) -> None:
+    lab.until(run_id, "stopped", timeout=60)
+    assert lab.sessions() == []
+    assert [agent["state"] for agent in lab.run(run_id)["agents"]] == ["stopped"]
+
+
+CHECKS: dict[str, Any] = {
+    "iterate": _iterated, "merge": _merged, "close": _closed, "cleanup": _cleaned, "restart": _restarted,
+    "stop": _stopped,
+}  # fmt: skip
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("after", [0.0, 0.1, 0.25, 0.55])
+def test_killed_while_it_resumes(lab: Lab, after: float) -> None:
+    """An agent that was stopped at its question is begun once more, in its round, and its question is answered once."""
+    run_id = lab.bootstrap()
+    lab.until(run_id, "awaiting_guidance")
+    lab.post(f"/runs/{run_id}/stop")
+    lab.until(run_id, "stopped")
+    begun = sum(step["kind"] == "start_session" for step in lab.run(run_id)["steps"])
+    lab.post(f"/runs/{run_id}/resume")
+    killed(lab, run_id, "start_session", after)
+    lab.until(run_id, "awaiting_guidance", timeout=60)
+    eventually(lambda: starts(lab) == ["1", "1"], timeout=20)
+    assert sum(step["kind"] == "start_session" for step in lab.run(run_id)["steps"]) == begun + 1
+    assert len(lab.sessions()) == 1
+    lab.answer(run_id)
+    lab.until(run_id, "completed", timeout=60)
+    assert starts(lab) == ["1", "1"]
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("after", [0.0, 0.1, 0.25, 0.4])
+def test_killed_while_it_seeds(pyz: Path, tmp_path: Path, after: float) -> None:
+    """The copy of the documents is there whole, nothing is left beside it, and each commit is made once."""
+    command, env = [sys.executable, str(pyz)], {"PATH": slow_programs(tmp_path / "slow", 0.15)}
+    policy = {"docs": {"seed_mode": "copy_from_repo_on_start"}}
+    with Lab(tmp_path, command, {"bob": SLEEPER}, policy, env=env) as lab:
+        folder = lab.repos["alpha"] / "ttmp" / "MET-1--a-report"
+        (folder / "notes").mkdir(parents=True)
+        (folder / "index.md").write_text("---\nTitle: A report\nTicket: MET-1\nStatus: active\n---\n\n# A report\n")
+        for number in range(200):
+            (folder / "notes" / f"{number}.md").write_text(f"note {number}\n")
+        run_id = lab.start()
+        killed(lab, run_id, "seed_docs", after)
+        lab.until(run_id, "running", timeout=60)
+        copy = lab.checkouts(run_id)[0] / "ttmp" / "MET-1--a-report"
+        assert [(copy / "notes" / f"{n}.md").read_text() for n in range(200)] == [f"note {n}\n" for n in range(200)]
+        assert [path.name for path in copy.parent.iterdir()] == [copy.name]
+        assert git(copy, "status", "--porcelain") == ""
+        assert git(copy, "log", "--format=%s").splitlines().count("MET-1: ticket documents") == 1
+
+
+# It reads what is typed, and its inbox when the line says so, from a daemon that may be away just then.
+DEAF = r"""#!/bin/sh
+metawsm forum signal --type guidance_request --question "v1 or v2?" >/dev/null
+while read -r line; do
+    case $line in "metawsm forum inbox") until metawsm forum inbox >>INBOX; do sleep 0.2; done ;; esac
+done
+"""
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("after", [0.0, 0.1, 0.25, 0.5])
+def test_killed_while_an_answer_is_brought(pyz: Path, tmp_path: Path, after: float) -> None:
+    """The next daemon brings it, if the agent has not read it by then: it is there, read, with one receipt."""
+    command, env = [sys.executable, str(pyz)], {"PATH": slow_programs(tmp_path / "slow", 0.15)}
+    script = DEAF.replace("INBOX", str(tmp_path / "inbox"))
+    profile = {
+        "name": "p-bob", "runner": "shell", "delivery": "line",
+        "runner_options": {"command": f"exec '{tmp_path}/agent-bob'"},
+    }  # fmt: skip
+    with Lab(tmp_path, command, {"bob": script}, {"agent_profiles": [profile]}, env=env) as lab:
+        run_id = lab.start()
+        lab.until(run_id, "awaiting_guidance")
+        lab.answer(run_id, text="use v2")
+        at_work = "SELECT count(*) FROM jobs WHERE kind = 'deliver_answer' AND status = 'running'"
+        eventually(lambda: lab.rows(at_work) == [(1,)], timeout=30, interval=0.005)
+        time.sleep(after)
+        lab.daemon.kill()
+        lab.daemon.start()
+        jobs = "SELECT status FROM jobs WHERE kind = 'deliver_answer'"
+        eventually(lambda: lab.rows(jobs) == [("done",)], timeout=60, interval=0.2)
+        thread = lab.run(run_id)["agents"][0]["control_thread"]
+
+        def receipts() -> list[Any]:
+            posts = lab.daemon.request("GET", f"/forum/threads/{thread}").body["posts"]
+            found = [receipt for post in posts for receipt in post.get("receipts", [])]
+            assert [bool(receipt.get("read_at")) for receipt in found] == [True]
+            return found
+
+        eventually(receipts, timeout=20, interval=0.2)
+        assert "use v2" in (tmp_path / "inbox").read_text()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import time
 from pathlib import Path
@@ -367,6 +368,25 @@ def test_all_or_some_of_the_changes_are_committed(repo: Path) -> None:
     GIT.commit_all(repo, "all")
     assert git(repo, "show", "--format=", "--name-only").splitlines() == ["README.md", "code.py"]
     assert GIT.status(repo).files == ()
+
+
+@pytest.mark.parametrize("rule", ["ttmp", "ttmp/", "/ttmp/*", "*.md"])
+def test_a_page_that_is_needed_and_ignored_is_refused(repo: Path, rule: str) -> None:
+    """The rule is named and nothing is committed; what git has already it goes on having, whatever the rule."""
+    exclude, page = repo / ".git" / "info" / "exclude", repo / "ttmp" / "index.md"
+    exclude.write_text(f"# mine\n{rule}\n")
+    page.parent.mkdir()
+    page.write_text("x")
+    before = git(repo, "rev-parse", "HEAD")
+    with pytest.raises(Obstructed, match=rf"^git ignores {page} by \.git/info/exclude:2:{re.escape(rule)}: it would"):
+        GIT.commit_all(repo, "docs", ["ttmp"], [page])
+    assert git(repo, "rev-parse", "HEAD") == before
+    git(repo, "add", "--force", "ttmp")
+    git(repo, "commit", "-qm", "by force")
+    assert GIT.commit_all(repo, "docs", ["ttmp"], [page]) == ""
+    exclude.write_text("")
+    page.write_text("y")
+    assert GIT.commit_all(repo, "docs", ["ttmp"], [page]) == git(repo, "rev-parse", "HEAD")
 
 
 def test_without_an_identity_metawsm_signs(repo: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -160,3 +160,51 @@ def test_what_was_answered_meanwhile_waits_for_the_next_session(tmp_path: Path) 
 WITHOUT_A_QUESTION = DEAF.replace(
     'metawsm forum signal --type guidance_request --question "v1 or v2?" >/dev/null\n', ""
 )
+
+
+# Whoever sits at the terminal: each line that comes is written down.
+TAKES = "#!/bin/sh\nwhile read -r line; do printf '%s\\n' \"$line\" >>'LINES'; done\n"
+ASKS = '#!/bin/sh\nmetawsm forum signal --type guidance_request --question "v1 or v2?" >/dev/null\n'
+
+
+def unseen_lab(folder: Path, script: str) -> Lab:
+    """A lab whose daemon does not find out by itself what becomes of a session; TAKES is the shell for people."""
+    takes = folder / "takes"
+    takes.write_text(TAKES.replace("LINES", str(folder / "lines")))
+    takes.chmod(0o755)
+    policy = {"agent_profiles": [profile(folder, "line")], "health": {"check_seconds": 3600}}
+    return Lab(folder, agents={"bob": script}, policy=policy, env={"SHELL": str(takes)})
+
+
+def answered(lab: Lab, run_id: str) -> None:
+    """Answer the agent, and wait until its answer has been dealt with."""
+    lab.answer(run_id)
+    jobs = "SELECT status FROM jobs WHERE kind = 'deliver_answer'"
+    eventually(lambda: lab.rows(jobs) == [("done",)], timeout=30, interval=0.2)
+    assert lab.run(run_id)["agents"][0]["state"] == "running"  # nothing but the delivery itself could know better
+
+
+@pytest.mark.parametrize("mark", [None, "another run"])
+def test_nothing_is_typed_into_a_session_of_somebody_else(tmp_path: Path, mark: str | None) -> None:
+    """It has the name of the agent's session, and is a person's or another run's."""
+    with unseen_lab(tmp_path, ASKS + "exec sleep 600\n") as lab:
+        run_id = lab.start()
+        session = lab.until(run_id, "awaiting_guidance")["agents"][0]["session"]
+        lab.tmux("kill-session", "-t", f"={session}")
+        lab.tmux("new-session", "-d", "-s", session, str(tmp_path / "takes"))
+        if mark:
+            lab.tmux("set-option", "-t", f"={session}:", "@metawsm", mark)
+        assert lab.sessions() == [session]
+        answered(lab, run_id)
+        assert not (tmp_path / "lines").exists() and receipts(lab, run_id) == []
+
+
+def test_nothing_is_typed_into_the_shell_that_an_agent_leaves(tmp_path: Path) -> None:
+    """Its program has ended: what is in front is for people, and would run the line."""
+    with unseen_lab(tmp_path, ASKS) as lab:
+        run_id = lab.start()
+        session = lab.until(run_id, "awaiting_guidance")["agents"][0]["session"]
+        shown = ("capture-pane", "-p", "-t", f"={session}:")
+        eventually(lambda: "the agent has ended" in lab.tmux(*shown).stdout, timeout=10)
+        answered(lab, run_id)
+        assert not (tmp_path / "lines").exists() and receipts(lab, run_id) == []

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import socket
 from pathlib import Path
+from typing import Any
 
 from tests.support.eventually import eventually
 from tests.support.runs_lab import Lab
+from tests.support.scripted_server import ScriptedServer, answer, header, scripted
+from tests.support.shell import json_body
 
 SLEEPER = "#!/bin/sh\nexec sleep 1000\n"
 POLICY = {
@@ -30,6 +35,35 @@ def test_a_dead_agent_is_restarted_within_the_budget(tmp_path: Path) -> None:
         asked = lab.metawsm("operator", "--ticket", "MET-1", "--once", "--json")
         assert '"action": "ask_human"' in asked.stdout
         assert lab.sessions() == []
+
+
+def test_what_two_operators_see_is_done_once(tmp_path: Path) -> None:
+    """The second one has the same look and comes when the restart is over: under the same key it does nothing."""
+    policy = {"operator": POLICY["operator"] | {"restart_budget": 5}}
+    with Lab(tmp_path, agents={"bob": SLEEPER}, policy=policy) as lab:
+        run_id = lab.start()
+        lab.until(run_id, "running")
+        _end_session(lab, run_id)
+        look = lab.daemon.request("GET", f"/runs/{run_id}").body
+        with scripted(lambda server, sock: _late(lab, look, server, sock)) as late:
+            for _ in range(2):
+                looked = lab.metawsm("operator", "--run-id", run_id, "--once", "--server", late.url)
+                assert (looked.returncode, looked.stderr) == (0, "")
+                eventually(lambda: lab.run(run_id)["agents"][0]["state"] == "running", timeout=20, interval=0.1)
+        assert len([request for request in late.requests if request.startswith(b"POST")]) == 2
+        assert (lab.run(run_id)["round"], lab.run(run_id)["agents"][0]["restarts"]) == (2, 1)
+
+
+def _late(lab: Lab, look: Any, server: ScriptedServer, sock: socket.socket) -> None:
+    """A way to the daemon on which every look shows the run as it was, and what is sent arrives."""
+    while request := server.read_request(sock):
+        reply_status, body = 200, look
+        if request.startswith(b"POST"):
+            path = request.split()[1].decode()
+            key = {"Idempotency-Key": header(request, "Idempotency-Key")}
+            reply = lab.daemon.request("POST", path, json_body(request), key)
+            reply_status, body = reply.status, reply.body
+        sock.sendall(answer(reply_status, json.dumps(body).encode()))
 
 
 def _end_session(lab: Lab, run_id: str) -> None:

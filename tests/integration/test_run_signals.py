@@ -11,9 +11,11 @@ from typing import Any
 import attrs
 import pytest
 
+from metawsm.api.openapi import openapi
 from metawsm.bus.dispatch import Outcome
 from metawsm.daemon.read_models import now
 from metawsm.storage.run_pages import run_detail
+from tests.support.json_schema import faults
 from tests.support.run_lab import AGENT, OPERATOR, RunLab
 
 CONTROL = "fctrl-run-7-agent"
@@ -180,14 +182,39 @@ def test_agents_of_several_tickets_have_their_own_threads(tmp_path: Path) -> Non
     lab.close()
 
 
+def test_signals_of_nobody_in_the_run_are_refused(lab: RunLab) -> None:
+    """A run that is here knows its agents and their tickets: no thread is opened, and the names are told."""
+    unknown = signal(lab, "completion", agent="agnt")
+    foreign = signal(lab, "completion", ticket="MET-9")
+    answer = signal(lab, "guidance_answer", agent="agnt", answer="v2")
+    assert {outcome.kind for outcome in (unknown, foreign, answer)} == {"rejected"}
+    assert [outcome.code for outcome in (unknown, foreign)] == ["invalid_fields"] * 2
+    assert unknown.faults == {"agent_name": ["must be one of: agent"]}
+    assert foreign.faults == {"ticket": ["must be MET-1, the ticket of agent agent"]}
+    assert lab.rows("SELECT count(*) FROM forum_threads") == [(0,)]
+    ask(lab)
+    assert signal(lab, "completion", ticket="MET-9").faults == foreign.faults
+
+
 def test_signals_without_a_run_are_the_forum_s_alone(lab: RunLab) -> None:
-    """Of a run or an agent that is not there nothing follows."""
-    ask(lab, agent="stranger")
+    """Of a run that is not here nothing follows."""
     assert lab.do("signal", by=AGENT, **{**REPORT, "run_id": "run-8"}).kind == "applied"
     lab.settle()
     assert lab.run().state == "running"
     failed = lab.rows("SELECT count(*) FROM forum_outbox WHERE outcome = 'rejected' OR status = 'failed'")
     assert failed + lab.rows("SELECT count(*) FROM dead_letters") == [(0,), (0,)]
+
+
+def test_what_a_run_shows_is_described(lab: RunLab) -> None:
+    """Each member of `GET /runs/{id}`, with a question open, fits the OpenAPI document."""
+    ask(lab)
+    document = openapi(lab.catalogue)
+    schemas = document["components"]["schemas"]
+    parts = [schemas["Run"], schemas["RunDetail"]["allOf"][1]]
+    whole = {"type": "object", "properties": parts[0]["properties"] | parts[1]["properties"]}
+    shown = lab.read(lambda db: run_detail(db, "run-7", escalation_minutes=30, limits=lab.tools.runs.operator,
+                                           stale=900, now=lab.tools.now(), due=lab.tools.now()))  # fmt: skip
+    assert list(faults(whole, shown, document)) == []
 
 
 def test_control_threads_close_with_the_run(lab: RunLab) -> None:

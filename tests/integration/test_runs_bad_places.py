@@ -357,3 +357,16 @@ def test_a_link_in_the_place_of_a_checkout(lab: Lab) -> None:
     (lab.folder / "kept").rename(place)
     cleaned(lab, run_id)
     cleaned(lab, other)
+
+
+def test_documents_that_git_ignores(tmp_path: Path) -> None:
+    """The run does not begin with documents that would go with the workspace; without the rule it does."""
+    with Lab(tmp_path, agents={"bob": SLEEPER}) as lab:
+        exclude = lab.repos["alpha"] / ".git" / "info" / "exclude"
+        exclude.write_text("ttmp/\n")
+        run_id = lab.bootstrap()
+        step = failed(lab, run_id, "git ignores", "info/exclude:1:ttmp/")
+        assert step["kind"] == "prepare_docs" and lab.sessions() == []
+        exclude.write_text("")
+        resumed(lab, run_id)
+        assert git(lab.checkouts(run_id)[0], "log", "-1", "--format=%s").startswith("MET-1: ticket documents")

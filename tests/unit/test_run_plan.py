@@ -55,6 +55,18 @@ def test_a_wish_overrides_the_settings() -> None:
     assert fact.steps[1].args == {"workspace": "m-89abcdef", "strategy": "fork", "source": "old"}
 
 
+def test_a_fork_is_merged_into_what_it_was_forked_from() -> None:
+    """Unless a base is named: by the names we give at first, then as its making finds it."""
+    wish = attrs.evolve(WISH, strategy="fork", source="old")
+    story = RunStory(wish)
+    assert story.run.base == "task/old"
+    assert story.run.steps[1].args["base"] == "of source"
+    story.until("create_workspace").end(workspace_path="/w", branch="task/x", base="feature/a")
+    assert story.run.base == "feature/a"
+    assert RunStory(attrs.evolve(wish, base="main")).rest().run.base == "main"
+    assert RunStory(attrs.evolve(wish, strategy="reuse")).rest().run.base == "main"
+
+
 def test_a_base_is_a_local_branch() -> None:
     """`origin/main` names where work starts from; merged is into `main`, which need not know its remote."""
     assert plan("MET-1", base="origin/main").base == "main"
