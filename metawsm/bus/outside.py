@@ -126,6 +126,13 @@ class Git(Protocol):
         """
         ...
 
+    def check_merge(self, repo: Path, branch: str, base: str, *, grows: bool = False) -> None:
+        """Raise Obstructed or MergeConflict where `merge` would; no branch and no file changes.
+
+        `grows`: the branch gets another commit first. Git before 2.38 finds no conflicts.
+        """
+        ...
+
     def commit_all(self, path: Path, message: str, only: Sequence[str] = ()) -> str:
         """Commit what is uncommitted at `path` (below the relative paths `only`); the new commit, "" without changes.
 
@@ -326,7 +333,7 @@ class Docs(Protocol):
         ...
 
     def close(self, root: Path, ticket: str, entry: str, today: date) -> None:
-        """Set the ticket to `complete` and say so in its changelog; on a closed one nothing changes."""
+        """Set the ticket to `complete` and say so in its changelog, each `entry` once."""
         ...
 
     def seed(self, source: Path, destination: Path, ticket: str) -> Seeded:

@@ -106,6 +106,10 @@ class GitProgram:
         """See the port."""
         return git_merge.merge(repo, branch, base, message)
 
+    def check_merge(self, repo: Path, branch: str, base: str, *, grows: bool = False) -> None:
+        """See the port."""
+        git_merge.check(repo, branch, base, grows=grows)
+
     def commit_all(self, path: Path, message: str, only: Sequence[str] = ()) -> str:
         """See the port."""
         within = ("--", *only) if only else ()

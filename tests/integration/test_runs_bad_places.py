@@ -123,14 +123,17 @@ def test_a_conflict_at_the_merge(quick: Lab) -> None:
     for place, text in ((alpha, "theirs\n"), (quick.repos["alpha"], "ours\n")):
         (place / "README.md").write_text(text)
         git(place, "commit", "-qam", text.strip())
-    for verb in ("merge", "close"):
+    head = git(alpha, "rev-parse", "HEAD")
+    for verb, kind in (("merge", "merge_branch"), ("close", "check_gates")):
         quick.post(f"/runs/{run_id}/{verb}")
-        step = told(quick, run_id, "merge_branch", f'"{branch}" conflicts with "main" in README.md')
-        assert step["result"] == {"files": ["README.md"]}
+        step = told(quick, run_id, kind, f'"{branch}" conflicts with "main" in README.md')
+        assert kind != "merge_branch" or step["result"] == {"files": ["README.md"]}
         assert eventually(lambda: quick.run(run_id)["state"] == "completed")
         assert git(quick.repos["alpha"], "status", "--porcelain") == ""
         assert git(quick.repos["alpha"], "worktree", "list").count("\n") == 1
         assert (quick.repos["alpha"] / "README.md").read_text() == "ours\n"
+    (gate,) = step_of(quick, run_id, "check_gates")["result"]["gates"]
+    assert (gate["mend"], git(alpha, "rev-parse", "HEAD")) == (f"git -C {alpha} merge main", head)
     git(alpha, "merge", "-q", "-X", "ours", "-m", "settled", "main")
     quick.post(f"/runs/{run_id}/close")
     quick.until(run_id, "closed")
@@ -248,7 +251,7 @@ def test_a_repository_breaks_in_the_middle(quick: Lab) -> None:
     head = quick.repos["beta"] / ".git" / "HEAD"
     kept = head.read_text()
     head.unlink()
-    for verb, kind in (("merge", "merge_branch"), ("close", "merge_branch"), ("cleanup", "remove_workspace")):
+    for verb, kind in (("merge", "merge_branch"), ("close", "check_gates"), ("cleanup", "remove_workspace")):
         quick.post(f"/runs/{run_id}/{verb}")
         told(quick, run_id, kind, "not a git repository")
     assert quick.run(run_id)["state"] == "completed"

@@ -145,8 +145,36 @@ def test_closing(tmp_path: Path) -> None:
         cleaned(lab, run_id)
 
 
+def test_a_close_that_is_blocked_changes_nothing(tmp_path: Path) -> None:
+    """The base is dirty: the gate says so with its mend, and the documents stay open. Each round then has its line."""
+    with Lab(tmp_path, agents={"bob": REPORTS}, repos=["alpha"]) as lab:
+        run_id = lab.bootstrap()
+        lab.until(run_id, "completed")
+        (home,), main = lab.checkouts(run_id), lab.repos["alpha"]
+        head = git(home, "rev-parse", "HEAD")
+        (main / "README.md").write_text("mine\n")
+        barred = lab.metawsm("close", "--run-id", run_id)
+        assert (barred.returncode, git(home, "rev-parse", "HEAD")) == (4, head), barred.stderr
+        text, mend = barred.stderr.splitlines()[-2:]
+        assert text == f"  - alpha cannot be merged into main: {main} has uncommitted changes: README.md."
+        assert mend == f"    mend: git -C {main} stash"
+        subprocess.run(mend.split()[1:], check=True)
+        done(lab, run_id, "iterate", feedback="Once more.")
+        lab.until(run_id, "completed")
+        hook = main / ".git" / "hooks" / "commit-msg"  # what no gate foresees
+        hook.write_text("#!/bin/sh\ncase $(cat $1) in Merge*) exit 3 ;; esac\n")
+        hook.chmod(0o755)
+        assert lab.metawsm("close", "--run-id", run_id).returncode == 4
+        hook.unlink()
+        assert lab.metawsm("close", "--run-id", run_id).returncode == 0
+        changelog = next(main.glob("ttmp/**/changelog.md")).read_text()
+        assert changelog.count("Closed by metawsm run") == changelog.count(f"run {run_id}, round 2") == 1
+        assert git(main, "log", "--format=%s", "main").count(": closed by run") == 1
+        cleaned(lab, run_id)
+
+
 def test_clean_git_is_asked_for_only_where_the_policy_wants_it(tmp_path: Path) -> None:
-    """`close.require_clean_git` false: uncommitted files bar nothing."""
+    """`close.require_clean_git` false: uncommitted files of a workspace bar nothing."""
     with Lab(tmp_path, agents={"bob": REPORTS}, policy={"close": {"require_clean_git": False}}) as lab:
         run_id = lab.bootstrap()
         lab.until(run_id, "completed")
