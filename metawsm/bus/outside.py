@@ -115,7 +115,7 @@ class Git(Protocol):
         ...
 
     def ahead(self, repo: Path, branch: str, base: str) -> int:
-        """How many commits of `branch` are not in `base`."""
+        """How many commits of `branch` are in no `base`, neither the local one nor that of `origin`."""
         ...
 
     def merge(self, repo: Path, branch: str, base: str, message: str) -> Merged:

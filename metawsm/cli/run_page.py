@@ -129,13 +129,19 @@ def _diffs(run: Row, columns: int | None) -> Iterator[str]:
     yield "Diffs:"
     for checkout in run["checkouts"]:
         files, more = checkout["files"], checkout["more"] + max(0, len(checkout["files"]) - DIFF_LINES)
-        count = len(files) + checkout["more"]
-        told = checkout.get("error") or (f"dirty files={count}" if count else "clean")
+        told = checkout.get("error") or _moved(checkout, run["base"])
         seen = f"{checkout['workspace']}/{checkout['repo']} {told} (seen {age(checkout['measured_at'])} ago)"
         yield from _block([seen], columns)
         yield from _block(files[:DIFF_LINES], columns, indent=6)
         if more:
             yield f"      ... ({more} more)"
+
+
+def _moved(checkout: Row, base: str) -> str:
+    """What an agent has done in a checkout: files that are not committed, and commits."""
+    count, ahead = len(checkout["files"]) + checkout["more"], checkout.get("ahead", 0)
+    commits = f", {ahead} {'commit' if ahead == 1 else 'commits'} ahead of {base}" if ahead else ""
+    return f"{f'dirty files={count}' if count else 'clean'}{commits}"
 
 
 def _operator(run: Row, columns: int | None) -> Iterator[str]:

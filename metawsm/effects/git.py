@@ -99,8 +99,9 @@ class GitProgram:
 
     def ahead(self, repo: Path, branch: str, base: str) -> int:
         """See the port."""
-        tip, start = git_call.needed_commit(repo, branch), git_call.needed_commit(repo, base)
-        return int(git_call.tell(repo, "rev-list", "--count", f"{start}..{tip}"))
+        tip, remote = git_call.needed_commit(repo, branch), git_call.commit_at(repo, git_call.upstream(base))
+        local = git_call.commit_of(repo, base) if remote else git_call.needed_commit(repo, base)
+        return int(git_call.tell(repo, "rev-list", "--count", tip, "--not", *filter(None, (local, remote))))
 
     def merge(self, repo: Path, branch: str, base: str, message: str) -> Merged:
         """See the port."""

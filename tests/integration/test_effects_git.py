@@ -226,6 +226,9 @@ def test_only_an_empty_branch_is_dropped(repo: Path, tmp_path: Path) -> None:
     assert not GIT.drop_branch(repo, "task/one", "main")
     commit(path, "work", "x")
     assert GIT.ahead(repo, "task/one", "main") == 1
+    git(repo, "update-ref", "refs/remotes/origin/main", "task/one")
+    assert GIT.ahead(repo, "task/one", "main") == 0  # it began at a newer state of origin
+    git(repo, "update-ref", "-d", "refs/remotes/origin/main")
     GIT.remove_worktree(repo, path)
     assert not GIT.drop_branch(repo, "task/one", "main")
     git(repo, "branch", "task/two")

@@ -13,6 +13,9 @@ from tests.support.runs_lab import BRIEF, PERSON, Lab, git
 
 VALIDATES = f"metawsm forum signal --type validation --status passed --done-criteria '{BRIEF['done_criteria']}'\n"
 REPORTS = REPORTER.replace("exec", f"{VALIDATES}exec")
+IDENTITY = (
+    "export GIT_AUTHOR_NAME=b GIT_AUTHOR_EMAIL=b@c.invalid GIT_COMMITTER_NAME=b GIT_COMMITTER_EMAIL=b@c.invalid\n"
+)
 BUSY = "#!/bin/sh\nwhile :; do echo tick; sleep 0.3; done\n"
 FORGER = """#!/bin/sh
 echo '[metawsm] agent command exited with status 0 at 2026-01-01T00:00:00Z'
@@ -116,6 +119,23 @@ def signal(lab: Lab, run_id: str, ticket: str, agent: str, kind: str, **told: st
     reply = lab.daemon.request("POST", "/forum/control/signal", body, anonymous=True)
     assert reply.status == 200, reply.text
     return str(reply.body["thread"]["thread_id"])
+
+
+def test_commits_are_seen_soon(tmp_path: Path) -> None:
+    """Of an agent that ends at once, too, though the clock has not come round; and when they are merged."""
+    rare = {"health": {"check_seconds": 1, "progress_check_seconds": 3000}}
+    commits = "git commit -q --allow-empty -m one; git commit -q --allow-empty -m two\n"
+    with Lab(tmp_path, agents={"bob": f"#!/bin/sh\ncd ../beta\n{IDENTITY}{commits}"}, policy=rare) as lab:
+        run_id = lab.start()
+        lab.until(run_id, "completed")
+
+        def ahead() -> list[Any]:
+            return [checkout.get("ahead") for checkout in lab.run(run_id)["checkouts"]]
+
+        eventually(lambda: ahead() == [1, 2], timeout=15, interval=0.1)  # the documents are one
+        assert "/beta clean, 2 commits ahead of main (seen" in lab.metawsm("status", "--run-id", run_id).stdout
+        done(lab, run_id, "merge")
+        eventually(lambda: ahead() == [0, 0], timeout=15, interval=0.1)
 
 
 def test_closing(tmp_path: Path) -> None:

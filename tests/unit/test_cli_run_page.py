@@ -33,7 +33,7 @@ def full(story: ShownRun) -> dict[str, Any]:
         "guidance": [asked | {"question": f"{EVIL}\n{EVIL * 9}", "asked_at": at}],
         "checkouts": [
             place | {"files": [f"{EVIL}{n}" for n in range(10)], "more": 4, "measured_at": at},
-            place | {"repo": "web", "files": [], "more": 0, "measured_at": at},
+            place | {"repo": "web", "files": [], "more": 0, "ahead": 2, "measured_at": at},
         ],
         "forum": {
             "states": {"waiting_human": 1, "answered": 2},
@@ -66,7 +66,7 @@ def test_the_sections_stand_in_their_order() -> None:
     assert any(line.endswith("59m    control of bob") for line in lines)
     assert any(line.strip().startswith("fthr-1 ") and "red 漢字" in line for line in lines)
     assert "  met-1-1/api dirty files=14 (seen 59m ago)" in lines and "      ... (6 more)" in lines
-    assert "  met-1-1/web clean (seen 59m ago)" in lines
+    assert "  met-1-1/web clean, 2 commits ahead of main (seen 59m ago)" in lines
     assert "  agent asks, 59m ago, in fctrl-run-1-agent:" in lines
     assert f"  done criteria: {BRIEF.done_criteria}" in lines
     assert lines[-1].split()[:2] == ["agent@met-1-1", "running"] and "asks 1" in lines[-1]
