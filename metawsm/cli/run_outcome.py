@@ -9,7 +9,7 @@ from metawsm.cli.accepted import queued
 from metawsm.cli.exit_codes import ExitCode
 from metawsm.cli.output import Column, key, note, print_json, say, table
 from metawsm.cli.run_following import follow_steps, open_steps
-from metawsm.cli.run_gates import tell_refusal, tell_step
+from metawsm.cli.run_gates import tell_refusal, tell_step, without_gates
 from metawsm.cli.session import Session
 from metawsm.cli.text import cut, one_line
 from metawsm.client.errors import ApiError
@@ -45,7 +45,7 @@ def _ended(session: Session, answer: Row, follow: bool) -> int:
     if session.as_json:
         print_json(answer)
     else:
-        say(run_line(run))
+        say(run_line(run | {"reason": without_gates(run)} if follow else run))
     return _code(run, indices) if follow else ExitCode.DONE
 
 

@@ -197,7 +197,9 @@ def test_gates_found_by_the_closing_end_it_with_4() -> None:
         "  - no docs",
         "    mend: put them back",
     ]
-    assert done.stderr.count("api is dirty") == 1
+    assert (done.stdout + done.stderr).count("api is dirty") == 1
+    assert done.stdout == "run-1  completed, bootstrap round 1 of MET-1: close blocked\n"
+    assert "[1/4] gates: failed" in done.stderr.splitlines()
 
 
 def test_a_refused_closing_ends_with_4() -> None:

@@ -120,6 +120,41 @@ def test_a_failure_that_was_tried_again_is_past() -> None:
     assert any(line.startswith("  9 gates ...") for line in lines)
 
 
+def test_gates_that_are_shut_stand_on_lines_of_their_own() -> None:
+    """Once, whole, each with a mend that can be copied; the head says only that they are."""
+    story = ShownRun()
+    story.rest().complete()
+    story.do(run_actions.close, None, True)
+    mend = f"git -C /srv/{'w' * 30} add --all && git -C /srv/{'w' * 30} commit"
+    gates = [
+        {"text": f"api has uncommitted changes: {EVIL * 3}", "mend": mend},
+        {"text": "no docs", "mend": "put them"},
+    ]
+    story.end("failed", "api has ...; no docs (mend: put them)", gates=gates)
+    lines = told(story)
+    assert any(line.startswith("Status:") and line.endswith(": close blocked") for line in lines)
+    at = lines.index("  5 gates: failed:")
+    shown = lines[at + 1 : lines.index("Agents:")]
+    assert shown[0].startswith("      - api has uncommitted changes: red") and max(map(width, shown)) <= 80
+    assert shown[-2:] == ["      - no docs", "        mend: put them"]
+    mended = shown[next(n for n, line in enumerate(shown) if "mend: git" in line) : -2]
+    assert " ".join(line.removesuffix("\\").strip() for line in mended) == f"mend: {mend}"
+
+
+def test_a_failure_of_an_earlier_action_is_past() -> None:
+    """A merge that failed says nothing about the round that came after it."""
+    story = ShownRun()
+    story.rest().complete()
+    story.do(run_actions.merge)
+    story.fail("api has uncommitted changes")
+    assert any("merge api of met-1-1: failed" in line for line in told(story))
+    story.do(run_actions.iterate, "again")
+    story.rest()
+    lines = told(story)
+    assert not any("merge api" in line or "uncommitted" in line for line in lines)
+    assert any(line.startswith("Steps:") and " failed=1 " in line for line in lines)
+
+
 def test_a_run_without_all_that() -> None:
     """A standard run that has only begun has no brief, no diffs, no questions; nothing breaks."""
     lines = told(ShownRun(mode="run"))
