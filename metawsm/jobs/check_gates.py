@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
 from metawsm.bus.jobs import DOCS, Job, JobSpec, JobTools, Result, record_step, step_of
-from metawsm.domain.errors import MergeConflict, Obstructed
+from metawsm.domain.errors import Obstructed
 from metawsm.domain.plain_text import clean
 from metawsm.domain.run import SEED_DOCS, Run
 from metawsm.domain.run_plan import MERGE_BRANCH
-from metawsm.domain.run_rules import Gate
+from metawsm.domain.run_rules import Gate, mend_of_merge
 
 SHOWN, LONGEST = 5, 200  # files of a checkout that are named, and characters of their names
 
@@ -78,17 +77,9 @@ def _unmergeable(tools: JobTools, run: Run) -> Iterator[Gate]:
                 main = Path(run.repositories[repo])
                 tools.git.check_merge(main, workspace.branch, run.base, grows=repo == run.doc_home_repo)
             except Obstructed as error:
-                mend = _mend(error, run, Path(workspace.path, repo))
-                yield Gate(f"{repo} cannot be merged into {run.base}: {error.message}", mend)
-
-
-def _mend(error: Obstructed, run: Run, place: Path) -> str:
-    """The command for what stands in the way of a merge; `place` is the run's checkout."""
-    if isinstance(error, MergeConflict):
-        return shlex.join(["git", "-C", str(place), "merge", run.base])
-    if path := error.details.get("path"):
-        return shlex.join(["git", "-C", str(path), "stash"])
-    return f"metawsm.pyz close --run-id {run.run_id} --no-merge"
+                mend = mend_of_merge(run, workspace.name, repo, error.details)
+                text = f"{repo} cannot be merged into {run.base}: {error.message}"
+                yield Gate(text, mend or f"metawsm.pyz close --run-id {run.run_id} --no-merge")
 
 
 SPEC = JobSpec("check_gates", do, record_step)

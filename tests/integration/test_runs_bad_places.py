@@ -110,6 +110,8 @@ def test_the_base_is_dirty_at_the_merge(quick: Lab) -> None:
     quick.post(f"/runs/{run_id}/merge")
     told(quick, run_id, "merge_branch", f"{quick.repos['alpha']} has uncommitted changes: README.md")
     assert (readme.read_text(), quick.run(run_id)["state"]) == ("mine\n", "completed")
+    mend = [f"git -C {quick.repos['alpha']} stash", f"metawsm.pyz merge --run-id {run_id}"]
+    assert quick.run(run_id)["next"][:2] == mend
     git(quick.repos["alpha"], "commit", "-qam", "mine")
     done(quick, run_id, "merge")
     cleaned(quick, run_id)
@@ -230,6 +232,8 @@ def test_a_hook_that_refuses_the_commit(lab: Lab, hook: Path) -> None:
     failed(lab, run_id, "git commit failed with exit code 1: no commits on a Sunday")
     lab.post(f"/runs/{run_id}/cleanup")
     failed(lab, run_id, "has uncommitted changes: ttmp/", f"metawsm.pyz cleanup --run-id {run_id} --force")
+    ways = [f"metawsm.pyz resume --run-id {run_id}", f"metawsm.pyz cleanup --run-id {run_id} --force"]
+    assert lab.run(run_id)["next"] == ways
     hook.unlink()
     resumed(lab, run_id)
     assert git(lab.checkouts(run_id)[0], "status", "--porcelain") == ""
