@@ -130,19 +130,19 @@ def _diffs(run: Row, columns: int | None) -> Iterator[str]:
     yield "Diffs:"
     for checkout in run["checkouts"]:
         files, more = checkout["files"], checkout["more"] + max(0, len(checkout["files"]) - DIFF_LINES)
-        told = checkout.get("error") or _moved(checkout, run["base"])
-        seen = f"{checkout['workspace']}/{checkout['repo']} {told} (seen {age(checkout['measured_at'])} ago)"
-        yield from _block([seen], columns)
+        yield from _block([checkout_line(checkout, run["base"])], columns)
         yield from _block(files[:DIFF_LINES], columns, indent=6)
         if more:
             yield f"      ... ({more} more)"
 
 
-def _moved(checkout: Row, base: str) -> str:
-    """What an agent has done in a checkout: files that are not committed, and commits."""
+def checkout_line(checkout: Row, base: str) -> str:
+    """What was done in a checkout when it was last looked at: files that are not committed, and commits."""
     count, ahead = len(checkout["files"]) + checkout["more"], checkout.get("ahead", 0)
     commits = f", {ahead} {'commit' if ahead == 1 else 'commits'} ahead of {base}" if ahead else ""
-    return f"{f'dirty files={count}' if count else 'clean'}{commits}"
+    told = checkout.get("error") or f"{f'dirty files={count}' if count else 'clean'}{commits}"
+    place = f"{checkout['workspace']}/{checkout['repo']}"
+    return one_line(f"{place} {told} (seen {age(checkout['measured_at'])} ago)")
 
 
 def _operator(run: Row, columns: int | None) -> Iterator[str]:
