@@ -61,8 +61,9 @@ SUMMARY = obj(
 )  # fmt: skip
 CHECKOUT = obj(
     {"workspace": TEXT, "repo": TEXT, "files": array(TEXT), "more": COUNT, "measured_at": TIME},
-    {"error": TEXT, "last_change_at": TIME},
-    "What differs from the last commit in a checkout, as it was last looked at",
+    {"error": TEXT, "last_change_at": TIME, "ahead": COUNT},
+    "What differs from the last commit in a checkout, as it was last looked at. `ahead` are the commits of the run's"
+    " branch that its base has not.",
 )
 SYNC = obj({"ticket": TEXT, "workspace": TEXT, "status": TEXT, "updated_at": TIME}, {"revision": TEXT, "error": TEXT})
 GUIDANCE = obj(

@@ -115,7 +115,7 @@ class Git(Protocol):
         ...
 
     def ahead(self, repo: Path, branch: str, base: str) -> int:
-        """How many commits of `branch` are not in `base`."""
+        """How many commits of `branch` are in no `base`, neither the local one nor that of `origin`."""
         ...
 
     def merge(self, repo: Path, branch: str, base: str, message: str) -> Merged:
@@ -123,6 +123,13 @@ class Git(Protocol):
 
         Obstructed when the checkout of `base` has uncommitted changes. MergeConflict, with nothing left half merged,
         when both sides changed the same.
+        """
+        ...
+
+    def check_merge(self, repo: Path, branch: str, base: str, *, grows: bool = False) -> None:
+        """Raise Obstructed or MergeConflict where `merge` would; no branch and no file changes.
+
+        `grows`: the branch gets another commit first. Git before 2.38 finds no conflicts.
         """
         ...
 
@@ -337,7 +344,7 @@ class Docs(Protocol):
         ...
 
     def close(self, root: Path, ticket: str, entry: str, today: date) -> None:
-        """Set the ticket to `complete` and say so in its changelog; on a closed one nothing changes."""
+        """Set the ticket to `complete` and say so in its changelog, each `entry` once."""
         ...
 
     def seed(self, source: Path, destination: Path, ticket: str) -> Seeded:

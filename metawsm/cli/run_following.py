@@ -63,8 +63,9 @@ class Steps:
             state = step["state"]
             if state != self._told.get(step["index"], "pending"):
                 self._told[step["index"]] = state
-                note(f"[{self._places[step['index']]}/{len(self._places)}] {step_line(step)}")
-                if state == "failed" and step["kind"] != GATES_STEP:  # whose gates are told one by one in the end
+                leads = step["kind"] != GATES_STEP  # whose gates are told one by one in the end
+                note(f"[{self._places[step['index']]}/{len(self._places)}] {step_line(step, leads=leads)}")
+                if state == "failed" and leads:
                     note(indented(step.get("error", "")))
                 for text in (step.get("result") or {}).get("notes", ()):
                     note(indented(text))

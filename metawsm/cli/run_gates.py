@@ -10,6 +10,7 @@ from metawsm.cli.text import one_line
 from metawsm.client.errors import ApiError
 
 GATES_STEP = "check_gates"  # the domain says so, too; its plans bring in attrs, which a reading verb spares
+BLOCKED = "close blocked"
 Gates = Sequence[Mapping[str, Any]]
 
 
@@ -24,8 +25,14 @@ def tell_step(step: Mapping[str, Any]) -> None:
     _tell(gates, f"{step['name']}: {step.get('error', step['state'])}")
 
 
+def without_gates(run: Mapping[str, Any]) -> str:
+    """A run's reason in one line; of a blocked closing not what blocks it, which is told by itself."""
+    reason = one_line(run.get("reason") or "")
+    return BLOCKED if reason.startswith(f"{BLOCKED}:") else reason
+
+
 def _tell(gates: Gates, otherwise: str) -> None:
-    note("metawsm: close blocked")
+    note(f"metawsm: {BLOCKED}")
     for gate in gates:
         note(f"  - {one_line(gate.get('text'))}")
         note(f"    mend: {one_line(gate.get('mend'))}")

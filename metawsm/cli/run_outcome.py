@@ -9,12 +9,15 @@ from metawsm.cli.accepted import queued
 from metawsm.cli.exit_codes import ExitCode
 from metawsm.cli.output import Column, key, note, print_json, say, table
 from metawsm.cli.run_following import follow_steps, open_steps
-from metawsm.cli.run_gates import tell_refusal, tell_step
+from metawsm.cli.run_gates import tell_refusal, tell_step, without_gates
+from metawsm.cli.run_page import checkout_line
+from metawsm.cli.run_selector import path_of
 from metawsm.cli.session import Session
 from metawsm.cli.text import cut, one_line
 from metawsm.client.errors import ApiError
 
 Row = Mapping[str, Any]
+MERGE_STEP = "merge_branch"  # the domain says so, too; its plans bring in attrs, which a reading verb spares
 REASON = 160  # columns of a reason; the failed step has all of it
 
 
@@ -47,7 +50,7 @@ def _ended(session: Session, answer: Row, follow: bool, idle: str) -> int:
     if session.as_json:
         print_json(answer)
     else:
-        say(run_line(run))
+        say(run_line(run | {"reason": without_gates(run)} if follow else run))
     return _code(run, indices) if follow else ExitCode.DONE
 
 
@@ -93,5 +96,8 @@ def _planned(session: Session, answer: Row) -> int:
     planned = set(open_steps(run))
     columns = [Column("STEP", key("index")), Column("KIND", key("kind")), Column("WHAT", key("name"), flexible=True)]
     table(columns, [step for step in run["steps"] if step["index"] in planned], "no step would be taken")
+    if any(step["kind"] == MERGE_STEP for step in run["steps"] if step["index"] in planned):
+        for checkout in session.get(path_of(run["run_id"]))["run"]["checkouts"]:
+            note(checkout_line(checkout, run["base"]))
     note(f"nothing was done; run {one_line(run['run_id'])} would be {one_line(run['state'])}")
     return ExitCode.DONE

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from metawsm.cli.output import Column, age, key, left_out, table_lines
+from metawsm.cli.run_gates import without_gates
 from metawsm.cli.step_line import step_line
 from metawsm.cli.text import control_title, cut, fold, one_line
 
@@ -40,7 +41,7 @@ def _block(lines: Iterable[str], columns: int | None, indent: int = 2) -> Iterat
 
 
 def _head(run: Row, columns: int | None) -> Iterator[str]:
-    reason = f": {cut(one_line(run['reason']), REASON)}" if run.get("reason") else ""
+    reason = f": {cut(without_gates(run), REASON)}" if run.get("reason") else ""
     yield from _fact("Run", run["run_id"], columns)
     yield from _fact("Status", f"{run['state']} for {age(run['state_since'])}{reason}", columns)
     yield from _fact("Mode", f"{run['mode']}, round {run['round']}, begun {age(run['created_at'])} ago", columns)
@@ -130,13 +131,19 @@ def _diffs(run: Row, columns: int | None) -> Iterator[str]:
     yield "Diffs:"
     for checkout in run["checkouts"]:
         files, more = checkout["files"], checkout["more"] + max(0, len(checkout["files"]) - DIFF_LINES)
-        count = len(files) + checkout["more"]
-        told = checkout.get("error") or (f"dirty files={count}" if count else "clean")
-        seen = f"{checkout['workspace']}/{checkout['repo']} {told} (seen {age(checkout['measured_at'])} ago)"
-        yield from _block([seen], columns)
+        yield from _block([checkout_line(checkout, run["base"])], columns)
         yield from _block(files[:DIFF_LINES], columns, indent=6)
         if more:
             yield f"      ... ({more} more)"
+
+
+def checkout_line(checkout: Row, base: str) -> str:
+    """What was done in a checkout when it was last looked at: files that are not committed, and commits."""
+    count, ahead = len(checkout["files"]) + checkout["more"], checkout.get("ahead", 0)
+    commits = f", {ahead} {'commit' if ahead == 1 else 'commits'} ahead of {base}" if ahead else ""
+    told = checkout.get("error") or f"{f'dirty files={count}' if count else 'clean'}{commits}"
+    place = f"{checkout['workspace']}/{checkout['repo']}"
+    return one_line(f"{place} {told} (seen {age(checkout['measured_at'])} ago)")
 
 
 def _operator(run: Row, columns: int | None) -> Iterator[str]:
@@ -154,11 +161,12 @@ def _next(run: Row, columns: int | None) -> Iterator[str]:
         yield from _command(command, columns)
 
 
-def _command(command: str, columns: int | None) -> Iterator[str]:
-    """A command that can be copied into a shell, also where it takes several lines."""
-    *lines, last = fold(command, None if columns is None else columns - 6)
-    yield from (f"{'  ' if n == 0 else '    '}{line} \\" for n, line in enumerate(lines))
-    yield f"{'    ' if lines else '  '}{last}"
+def _command(command: str, columns: int | None, head: str = "  ") -> Iterator[str]:
+    """A command after a head, that can be copied into a shell, also where it takes several lines."""
+    rest = " " * (len(head) + 2)
+    *lines, last = fold(command, None if columns is None else columns - len(rest) - 2)
+    yield from (f"{rest if n else head}{line} \\" for n, line in enumerate(lines))
+    yield f"{rest if lines else head}{last}"
 
 
 def _steps(run: Row, columns: int | None) -> Iterator[str]:
@@ -171,13 +179,27 @@ def _steps(run: Row, columns: int | None) -> Iterator[str]:
             yield from _block([f"{step['index']} {step_line(step)} {age(step.get('started_at'))}"], columns)
         elif step["state"] == "failed" and not _is_past(step, run["steps"]):
             yield from _block([f"{step['index']} {step_line(step)}"], columns)
-            yield from _words(step.get("error", ""), columns)
+            gates = (step.get("result") or {}).get("gates", ())
+            for gate in gates:
+                yield from _gate(gate, columns)
+            if not gates:
+                yield from _words(step.get("error", ""), columns)
+
+
+def _gate(gate: Row, columns: int | None) -> Iterator[str]:
+    """What bars a closing, whole, with its mend."""
+    first, *rest = fold(gate["text"], None if columns is None else columns - 8)
+    yield f"      - {first}"
+    yield from (f"        {line}" for line in rest)
+    yield from _command(gate["mend"], columns, head="        mend: ")
 
 
 def _is_past(step: Row, steps: Sequence[Row]) -> bool:
-    """Whether the same was tried again by a later action."""
+    """Whether it is of an earlier action, or the same was tried again."""
     same = (step["kind"], step["name"])
-    return any((later["kind"], later["name"]) == same for later in steps if later["index"] > step["index"])
+    return step["action"] != steps[-1]["action"] or any(
+        (later["kind"], later["name"]) == same for later in steps if later["index"] > step["index"]
+    )
 
 
 def _agents(run: Row, columns: int | None) -> Iterator[str]:

@@ -96,7 +96,7 @@ def iterate(session: Session, feedback: str, **common: Any) -> int:
 def merge(session: Session, **common: Any) -> int:
     """Merge the branches of a completed run into their base.
 
-    Nothing is pushed.
+    Nothing is pushed. --dry-run also tells the commits and the uncommitted files of each checkout, as last seen.
 
     \b
     metawsm.pyz merge --ticket MET-1 --dry-run

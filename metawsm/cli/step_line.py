@@ -11,14 +11,14 @@ from metawsm.cli.text import one_line
 Row = Mapping[str, Any]
 
 
-def step_line(step: Row) -> str:
-    """A step and where it stands, in one line."""
+def step_line(step: Row, *, leads: bool = True) -> str:
+    """A step and where it stands, in one line. `leads`: what it failed on follows."""
     name, state, attempts = one_line(step["name"]), step["state"], step.get("attempts", 0)
     if state == "running":
         return f"{name} ..."
     took = _seconds(step) if state == "done" else ""
     tried = f" after {attempts} attempts" if attempts > 1 else ""
-    return f"{name}: {state}{tried}{took}{':' if state == 'failed' else ''}"
+    return f"{name}: {state}{tried}{took}{':' if state == 'failed' and leads else ''}"
 
 
 def _seconds(step: Row) -> str:

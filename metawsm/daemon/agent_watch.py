@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,15 @@ from metawsm.bus.work import Queued
 from metawsm.domain.errors import MetawsmError, OutsideError
 from metawsm.domain.run_health import Seen, Thresholds, state_of
 from metawsm.domain.view import timestamp
-from metawsm.storage.run_reads import Watched, save_checkout, save_measures, watched_agents, watched_places
+from metawsm.storage.run_reads import (
+    Places,
+    Watched,
+    newest_of_runs,
+    save_checkout,
+    save_measures,
+    watched_agents,
+    watched_places,
+)
 
 AT_ONCE = 2  # checkouts that are looked at side by side
 JUMP_SECONDS = 5.0  # by which the clock and the time that passes may differ from one look to the next
@@ -55,6 +64,7 @@ class AgentWatch:
         self._noted: dict[tuple[str, str], float] = {}
         self._ahead: float | None = None
         self._jumped_at = 0.0
+        self._heard: int | None = None
         self._faults: dict[str, str] = {}
 
     @property
@@ -68,11 +78,14 @@ class AgentWatch:
             self._try("sessions", self.look_at_sessions)
             gevent.sleep(seconds)
 
-    def checkouts(self, seconds: float) -> None:
-        """The loop over checkouts; ends only by being killed."""
+    def checkouts(self, seconds: float, soon: float) -> None:
+        """The loop over checkouts; ends only by being killed. Runs to which something happened are looked at `soon`."""
+        due = 0.0
         while True:
-            gevent.sleep(seconds)
-            self._try("checkouts", self.look_at_checkouts)
+            gevent.sleep(min(soon, seconds))
+            every = time.monotonic() >= due
+            due = time.monotonic() + seconds if every else due
+            self._try("checkouts", partial(self.look_at_checkouts, every))
 
     def _try(self, what: str, look: Callable[[], None]) -> None:
         """What cannot be seen leaves everything as it is known."""
@@ -159,17 +172,27 @@ class AgentWatch:
         if queued:
             self._on_commands(queued)
 
-    def look_at_checkouts(self) -> None:
-        """One look at each checkout of runs with an agent at work: its changed files, and when work last moved."""
+    def look_at_checkouts(self, every: bool = True) -> None:
+        """One look at checkouts: changed files, commits, when work last moved.
+
+        `every`: at those of all runs with an agent at work, else only of those to which something happened since.
+        """
         pool = Pool(AT_ONCE)
-        for run_id, workspaces, repos in self._read(watched_places):
-            for workspace in json.loads(workspaces):
-                places = [(repo, Path(workspace["path"], repo)) for repo in json.loads(repos)]
-                pool.spawn(self._look_at_workspace, run_id, workspace["name"], places)
+        for run in self._read(partial(self._places, every=every)):
+            for workspace in json.loads(run.workspaces):
+                if Path(workspace["path"]).is_dir():
+                    pool.spawn(self._look_at_workspace, run, workspace)
         pool.join()
 
-    def _look_at_workspace(self, run_id: str, workspace: str, places: Sequence[tuple[str, Path]]) -> None:
-        found = {repo: self._checkout(place) for repo, place in places}
+    def _places(self, db: Db, every: bool) -> list[Places]:
+        newest = newest_of_runs(db)
+        since, self._heard = newest if self._heard is None else self._heard, newest
+        return watched_places(db, since, every)
+
+    def _look_at_workspace(self, run: Places, made: Mapping[str, str]) -> None:
+        run_id, workspace = run.run_id, made["name"]
+        places = {repo: Path(made["path"], repo) for repo in json.loads(run.repos)}
+        found = {repo: self._checkout(place, made["branch"], run.base) for repo, place in places.items()}
         newest = max((told["last_change_at"] for told in found.values() if told.get("last_change_at")), default=None)
         agents = [a for a in self._read(watched_agents) if (a.run_id, a.workspace) == (run_id, workspace)]
         now = self._internal.tools.now()
@@ -184,12 +207,13 @@ class AgentWatch:
         except MetawsmError as error:
             log.warning("what was seen of %s could not be kept: %s", workspace, error.message)
 
-    def _checkout(self, place: Path) -> dict[str, Any]:
+    def _checkout(self, place: Path, branch: str, base: str) -> dict[str, Any]:
         try:
             changes, last = self._git.look(place)
+            ahead = self._git.ahead(place, branch, base)
         except OutsideError as error:
             return {"files": [], "more": 0, "error": error.message}
-        return {"files": changes.files, "more": changes.more, "last_change_at": _text(last)}
+        return {"files": changes.files, "more": changes.more, "last_change_at": _text(last), "ahead": ahead}
 
 
 def _text(moment: float) -> str:

@@ -167,7 +167,7 @@ class Process:
         runs.begin(url_of(address))
         start("jobs", runs.worker.run)
         start("agent_sessions", lambda: runs.watch.sessions(health.check_seconds))
-        start("agent_checkouts", lambda: runs.watch.checkouts(health.progress_check_seconds))
+        start("agent_checkouts", lambda: runs.watch.checkouts(health.progress_check_seconds, health.check_seconds))
 
     def _relay(self, core: Core) -> None:
         """A namespace of another database stops a daemon that has just started; later it only degrades it."""

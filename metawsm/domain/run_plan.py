@@ -256,6 +256,7 @@ def plan_merge(run: Run, action: str = "merge") -> tuple[PlannedStep, ...]:
 
 def plan_close(run: Run, entry: str | None, merge: bool) -> tuple[PlannedStep, ...]:
     """Measure the gates, close the ticket's documents on the branch, then merge."""
+    told = entry or f"Closed by metawsm run {run.run_id}" + (f", round {run.round}" if run.round > 1 else "")
     gates = PlannedStep("close", CHECK_GATES, "gates", {})
     docs = [
         PlannedStep(
@@ -266,7 +267,7 @@ def plan_close(run: Run, entry: str | None, merge: bool) -> tuple[PlannedStep, .
                 "workspace": w.name,
                 "ticket": w.ticket,
                 "repo": run.doc_home_repo,
-                "entry": entry or f"Closed by metawsm run {run.run_id}",
+                "entry": told,
             },
         )
         for w in run.workspaces

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from attrs import frozen
 
@@ -48,6 +49,15 @@ class Gate:
     def told(self) -> str:
         """Both in one sentence."""
         return f"{self.text} (mend: {self.mend})"
+
+
+def mend_of_merge(run: Run, workspace: str, repo: str, details: Mapping[str, Any]) -> str | None:
+    """The command for what stands in the way of a merge, by what is known of it: a dirty checkout, or a conflict."""
+    if path := details.get("path"):
+        return shlex.join(["git", "-C", str(path), "stash"])
+    if details.get("files"):
+        return shlex.join(["git", "-C", f"{run.workspace(workspace).path}/{repo}", "merge", run.base])
+    return None
 
 
 def check_close(run: Run) -> None:

@@ -1,4 +1,4 @@
-"""The view of a run as readers get it, and what may be done next."""
+"""The view of a run as readers get it."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from typing import Any
 
 import attrs
 
-from metawsm.domain.run import Run, RunAgent, Step, is_complete
-from metawsm.domain.run_plan import removed
+from metawsm.domain.run import Run, RunAgent, Step
+from metawsm.domain.run_hints import hints
 
 
 def run_view(run: Run) -> dict[str, Any]:
@@ -51,39 +51,3 @@ def _step(step: Step) -> dict[str, Any]:
 
 def _full(members: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in members.items() if value is not None}
-
-
-def hints(run: Run) -> list[str]:
-    """The commands that lead on from here."""
-    at = f"--run-id {run.run_id}"
-    answers = [
-        f"metawsm.pyz forum signal {at} --ticket {agent.ticket} --agent-name {agent.name}"
-        " --type guidance_answer --answer ..."
-        for agent in run.agents
-        if agent.open_requests
-    ]
-    cleaned = all(workspace.name in removed(run) for workspace in run.workspaces)
-    following = () if run.state == "closed" and cleaned else _NEXT[run.state]
-    if run.state in ("running", "awaiting_guidance") and any(_has_left(run, agent) for agent in run.agents):
-        following = ("resume {at}", *following)
-    return [*answers, *(f"metawsm.pyz {text.format(at=at)}" for text in following)]
-
-
-def _has_left(run: Run, agent: RunAgent) -> bool:
-    """Whether it is gone and had more to do: nothing goes on without a new session of it."""
-    return agent.state in ("stopped", "dead", "failed") and not is_complete(run, agent)
-
-
-_NEXT: dict[str, tuple[str, ...]] = {
-    "created": ("watch {at}",),
-    "planning": ("watch {at}",),
-    "running": ("watch {at}", "stop {at}"),
-    "awaiting_guidance": (),
-    "paused": ("resume {at}", "cleanup {at}"),
-    "failed": ("resume {at}", "restart {at}", "cleanup {at}"),
-    "stopping": ("watch {at}",),
-    "stopped": ("resume {at}", "cleanup {at}"),
-    "completed": ("iterate {at} --feedback ...", "merge {at} --dry-run", "merge {at}", "close {at}"),
-    "closing": ("watch {at}",),
-    "closed": ("cleanup {at}",),
-}

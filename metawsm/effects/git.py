@@ -101,12 +101,17 @@ class GitProgram:
 
     def ahead(self, repo: Path, branch: str, base: str) -> int:
         """See the port."""
-        tip, start = git_call.needed_commit(repo, branch), git_call.needed_commit(repo, base)
-        return int(git_call.tell(repo, "rev-list", "--count", f"{start}..{tip}"))
+        tip, remote = git_call.needed_commit(repo, branch), git_call.commit_at(repo, git_call.upstream(base))
+        local = git_call.commit_of(repo, base) if remote else git_call.needed_commit(repo, base)
+        return int(git_call.tell(repo, "rev-list", "--count", tip, "--not", *filter(None, (local, remote))))
 
     def merge(self, repo: Path, branch: str, base: str, message: str) -> Merged:
         """See the port."""
         return git_merge.merge(repo, branch, base, message)
+
+    def check_merge(self, repo: Path, branch: str, base: str, *, grows: bool = False) -> None:
+        """See the port."""
+        git_merge.check(repo, branch, base, grows=grows)
 
     def commit_all(self, path: Path, message: str, only: Sequence[str] = (), needed: Sequence[Path] = ()) -> str:
         """See the port."""

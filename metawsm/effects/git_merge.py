@@ -7,7 +7,7 @@ in the checkout that has the base, else as a mere reference. So neither a confli
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,16 +19,17 @@ from metawsm.effects import file_lock, git_call, git_status, git_worktrees, prog
 ALONE = ("-c", "maintenance.auto=false", "-c", "gc.auto=0")
 """It leaves nobody behind who would keep the lock."""
 
+UNKNOWN_OPTION = 129
+"""What git ends with when it does not know an option."""
+
 
 def merge(repo: Path, branch: str, base: str, message: str) -> Merged:
     """Merge `branch` into the local branch `base`. Raises Obstructed, MergeConflict, ProgramFailed."""
     tip = git_call.needed_commit(repo, branch)
     old = _local(repo, base)
-    if git_call.ask(repo, "merge-base", "--is-ancestor", tip, old).code == 0:
+    if _has(repo, old, tip):
         return Merged(old, changed=False)
-    place = next((tree.path for tree in git_worktrees.listed(repo) if tree.branch == base), None)
-    if place is not None:
-        git_worktrees.refuse_changes(place, git_status.status(place, untracked="no").changes())
+    place = _open_checkout(repo, base)
     with _passing_worktree(repo, tip, old) as (bench, lock):
         _merge_at(bench, tip, branch, base, message, lock)
         new = git_call.tell(bench, "rev-parse", "HEAD").strip()
@@ -39,13 +40,62 @@ def merge(repo: Path, branch: str, base: str, message: str) -> Merged:
     return Merged(new, changed=True)
 
 
+def check(repo: Path, branch: str, base: str, *, grows: bool) -> None:
+    """Raise what `merge` would, as far as that can be told without changing a branch or a file.
+
+    `grows`: the branch gets another commit before it is merged, so that there is something to merge in any case.
+    """
+    tip, old = git_call.needed_commit(repo, branch), _known(repo, base)
+    merged = _has(repo, old, tip)
+    if grows or not merged:
+        _open_checkout(repo, base)
+    if not merged:
+        _refuse_conflicts(repo, tip, old, branch, base)
+
+
+def _has(repo: Path, base: str, tip: str) -> bool:
+    return git_call.ask(repo, "merge-base", "--is-ancestor", tip, base).code == 0
+
+
+def _open_checkout(repo: Path, base: str) -> Path | None:
+    """Where the base is checked out, if anywhere. Raises Obstructed when something there is not committed."""
+    place = next((tree.path for tree in git_worktrees.listed(repo) if tree.branch == base), None)
+    if place is not None:
+        git_worktrees.refuse_changes(place, git_status.status(place, untracked="no").changes())
+    return place
+
+
+def _refuse_conflicts(repo: Path, tip: str, old: str, branch: str, base: str) -> None:
+    """Raise MergeConflict; a git before 2.38 cannot tell, and is not asked again."""
+    look = ("merge-tree", "--write-tree", "--name-only", "--no-messages", "-z", old, tip)
+    ran = git_call.ask(repo, *look, timeout=git_call.SLOW_SECONDS)
+    if ran.code == 1:
+        raise _conflict(branch, base, ran.out.split("\0")[1:])
+    if ran.code not in (0, UNKNOWN_OPTION):
+        raise program.failure(["git", "merge-tree"], ran)
+
+
+def _conflict(branch: str, base: str, names: Iterable[str]) -> MergeConflict:
+    files = [clean(name) for name in names if name]
+    return MergeConflict(
+        f'"{branch}" conflicts with "{base}" in {", ".join(files[:8])}{" and more" if len(files) > 8 else ""}: merge'
+        f' "{base}" into "{branch}" and settle it there.',
+        details={"files": files[: git_status.MOST_FILES]},
+    )
+
+
+def _known(repo: Path, base: str) -> str:
+    """The commit of the local base, else of the one at `origin`. Raises Obstructed."""
+    found = git_call.commit_at(repo, git_call.local(base)) or git_call.commit_at(repo, git_call.upstream(base))
+    if not found:
+        raise Obstructed(f'base branch "{base}" not found for repo {repo}')
+    return found
+
+
 def _local(repo: Path, base: str) -> str:
     """The commit of the local base; one that exists only at `origin` gets a local branch."""
-    found = git_call.commit_at(repo, git_call.local(base))
-    if not found:
-        found = git_call.commit_at(repo, git_call.upstream(base))
-        if not found:
-            raise Obstructed(f'base branch "{base}" not found for repo {repo}')
+    found = _known(repo, base)
+    if not git_call.commit_at(repo, git_call.local(base)):
         git_call.tell(repo, "branch", "--track", base, f"origin/{base}")
     return found
 
@@ -74,11 +124,6 @@ def _merge_at(bench: Path, tip: str, branch: str, base: str, message: str, lock:
     if ran.code == 0:
         return
     listing = git_call.tell(bench, "diff", "--name-only", "--diff-filter=U", "-z")
-    files = [clean(name) for name in listing.split("\0") if name]
-    if not files:
+    if not listing:
         raise program.failure(["git", "merge"], ran)
-    raise MergeConflict(
-        f'"{branch}" conflicts with "{base}" in {", ".join(files[:8])}{" and more" if len(files) > 8 else ""}: merge'
-        f' "{base}" into "{branch}" and settle it there.',
-        details={"files": files[: git_status.MOST_FILES]},
-    )
+    raise _conflict(branch, base, listing.split("\0"))

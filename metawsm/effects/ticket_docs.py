@@ -82,6 +82,8 @@ class TicketDocs:
         folder = self._needed(root, ticket)
         if pages.status_of(_read(folder, folder / INDEX), str(folder / INDEX)) != "complete":
             self._complete(root, ticket, folder, entry, today)
+        elif f"\n\n{pages.tame(entry)}\n" not in _read(folder, folder / CHANGELOG):
+            self._add_entry(root, ticket, folder, "", entry, today)
 
     def seed(self, source: Path, destination: Path, ticket: str) -> Seeded:
         """See the port."""

@@ -1,4 +1,4 @@
-"""What bars the closing of a run outside of it: uncommitted work, missing or unsynced documents."""
+"""What bars the closing of a run outside of it: uncommitted work, missing documents, a merge that cannot succeed."""
 
 from __future__ import annotations
 
@@ -9,15 +9,21 @@ from metawsm.bus.jobs import DOCS, Job, JobSpec, JobTools, Result, record_step, 
 from metawsm.domain.errors import Obstructed
 from metawsm.domain.plain_text import clean
 from metawsm.domain.run import SEED_DOCS, Run
-from metawsm.domain.run_rules import Gate
+from metawsm.domain.run_plan import MERGE_BRANCH
+from metawsm.domain.run_rules import Gate, mend_of_merge
 
 SHOWN, LONGEST = 5, 200  # files of a checkout that are named, and characters of their names
 
 
 def do(tools: JobTools, job: Job) -> Result:
-    """Look at every workspace; everything that bars is told at once."""
+    """Look at every workspace and every merge to come; everything that bars is told at once, nothing is changed."""
     run, _ = step_of(tools, job)
-    gates = [*_gone(run)] or [*_unsynced(run), *_dirty(tools, run), *_undocumented(tools, run)]
+    gates = [*_gone(run)] or [
+        *_unsynced(run),
+        *_dirty(tools, run),
+        *_undocumented(tools, run),
+        *_unmergeable(tools, run),
+    ]
     if gates:
         told = [{"text": gate.text, "mend": gate.mend} for gate in gates]
         raise Obstructed("; ".join(gate.told() for gate in gates), details={"gates": told})
@@ -60,6 +66,20 @@ def _undocumented(tools: JobTools, run: Run) -> Iterator[Gate]:
         if tools.docs.find(root, workspace.ticket) is None:
             text = f"workspace {workspace.name} ticket {workspace.ticket} docs missing under {root}"
             yield Gate(text, f"metawsm.pyz iterate --run-id {run.run_id} --feedback ...")
+
+
+def _unmergeable(tools: JobTools, run: Run) -> Iterator[Gate]:
+    """The merges of this close that would fail. The repository with the documents gets a commit in between."""
+    for step in run.steps[run.action_from - 1 :]:
+        if step.kind == MERGE_BRANCH:
+            workspace, repo = run.workspace(step.args["workspace"]), step.args["repo"]
+            try:
+                main = Path(run.repositories[repo])
+                tools.git.check_merge(main, workspace.branch, run.base, grows=repo == run.doc_home_repo)
+            except Obstructed as error:
+                mend = mend_of_merge(run, workspace.name, repo, error.details)
+                text = f"{repo} cannot be merged into {run.base}: {error.message}"
+                yield Gate(text, mend or f"metawsm.pyz close --run-id {run.run_id} --no-merge")
 
 
 SPEC = JobSpec("check_gates", do, record_step)

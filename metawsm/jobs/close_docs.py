@@ -6,7 +6,7 @@ from metawsm.bus.jobs import DOCS, Job, JobSpec, JobTools, Result, checkout, mom
 
 
 def do(tools: JobTools, job: Job) -> Result:
-    """Set the status, add to the changelog; closing again changes nothing."""
+    """Set the status, add to the changelog; closing again in the same round changes nothing."""
     run, step = step_of(tools, job)
     place, ticket = checkout(run, step), step.args["ticket"]
     tools.docs.close(place / DOCS, ticket, step.args["entry"], moment(step).date())

@@ -178,7 +178,9 @@ class Health:
     progress_stalled_seconds: int = knob(1200, "Seconds without progress after which it is stalled.", check=SECONDS)
     check_seconds: int = knob(5, "Seconds between two looks at the sessions of agents.", check=between(1, 3600))
     progress_check_seconds: int = knob(
-        30, "Seconds between two looks at the checkouts of a run.", check=between(1, 86_400)
+        30,
+        "Seconds between two looks at the checkouts of a run. What happens to a run brings a look of its own.",
+        check=between(1, 86_400),
     )
 
     def faults(self) -> Faults:

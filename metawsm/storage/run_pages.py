@@ -31,8 +31,8 @@ FROM runs r
 _OF_TICKET = "r.created_sequence IN (SELECT created_sequence FROM run_tickets WHERE ticket = :ticket)"
 _MEASURES = "SELECT agent_name, last_activity_at, last_progress_at FROM agent_measures WHERE run_id = ?"
 _CHECKOUTS = """
-SELECT workspace, repo, files_json, more, error, last_change_at, measured_at FROM checkout_measures WHERE run_id = ?
-ORDER BY workspace, repo
+SELECT workspace, repo, files_json, more, error, last_change_at, ahead, measured_at FROM checkout_measures
+WHERE run_id = ? ORDER BY workspace, repo
 """
 _SYNCS = "SELECT ticket, workspace, status, revision, error, updated_at FROM doc_sync_states WHERE run_id = ?"
 _REQUESTS = "SELECT open_requests FROM forum_threads WHERE thread_id = ?"
@@ -110,9 +110,9 @@ def _warnings(run: Run, docs: list[dict[str, Any]], stale: float, now: str) -> l
 
 
 def _checkout(row: Any) -> dict[str, Any]:
-    workspace, repo, files, more, error, changed, measured = row
+    workspace, repo, files, more, error, changed, ahead, measured = row
     told = {"workspace": workspace, "repo": repo, "files": json.loads(files), "more": more, "measured_at": measured}
-    return told | _full({"error": error, "last_change_at": changed})
+    return told | _full({"error": error, "last_change_at": changed, "ahead": ahead})
 
 
 def _guidance(db: Db, agent: RunAgent) -> list[dict[str, Any]]:

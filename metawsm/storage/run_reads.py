@@ -22,14 +22,17 @@ ON CONFLICT DO UPDATE SET last_activity_at = coalesce(excluded.last_activity_at,
     last_progress_at = coalesce(excluded.last_progress_at, last_progress_at), measured_at = excluded.measured_at
 """
 _CHECKOUT = """
-INSERT OR REPLACE INTO checkout_measures (run_id, workspace, repo, files_json, more, error, last_change_at, measured_at)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+INSERT OR REPLACE INTO checkout_measures
+    (run_id, workspace, repo, files_json, more, error, last_change_at, ahead, measured_at)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 _COUNT_WATCHED = "SELECT count(*) FROM agents WHERE state IN ('running', 'idle', 'stalled')"
 _PLACES = """
-SELECT r.run_id, r.workspaces_json, r.repos_json FROM runs r
-WHERE EXISTS (SELECT 1 FROM agents a WHERE a.run_id = r.run_id AND a.state IN ('running', 'idle', 'stalled'))
+SELECT r.run_id, r.workspaces_json, r.repos_json, r.base FROM runs r
+WHERE r.last_event_sequence > :since OR :every AND EXISTS (
+    SELECT 1 FROM agents a WHERE a.run_id = r.run_id AND a.state IN ('running', 'idle', 'stalled'))
 """
+_NEWEST = "SELECT coalesce(max(last_event_sequence), 0) FROM runs"
 
 
 @frozen
@@ -57,9 +60,24 @@ def count_watched(db: Db) -> int:
     return next(int(count) for (count,) in db.execute(_COUNT_WATCHED))
 
 
-def watched_places(db: Db) -> Iterable[tuple[str, str, str]]:
-    """Run id, workspaces and repositories (both JSON) of every run with an agent at work."""
-    return [(str(run), str(workspaces), str(repos)) for run, workspaces, repos in db.execute(_PLACES)]
+@frozen
+class Places:
+    """The checkouts of a run: its workspaces and repositories are JSON."""
+
+    run_id: str
+    workspaces: str
+    repos: str
+    base: str
+
+
+def watched_places(db: Db, since: int, every: bool) -> list[Places]:
+    """Those of runs to which something happened after event `since`; with `every`, of all with an agent at work."""
+    return [Places(*row) for row in db.execute(_PLACES, {"since": since, "every": every})]
+
+
+def newest_of_runs(db: Db) -> int:
+    """The newest event of any run; 0 before the first."""
+    return next(int(sequence) for (sequence,) in db.execute(_NEWEST))
 
 
 def save_measures(db: Db, rows: Iterable[tuple[str, str, str | None, str | None]], now: str) -> None:
@@ -70,5 +88,5 @@ def save_measures(db: Db, rows: Iterable[tuple[str, str, str | None, str | None]
 
 def save_checkout(db: Db, place: tuple[str, str, str], told: Mapping[str, Any], now: str) -> None:
     """Write down a checkout's changed files: `place` is run, workspace and repository."""
-    values = (to_json(told["files"]), told["more"], told.get("error"), told.get("last_change_at"))
+    values = (to_json(told["files"]), told["more"], told.get("error"), told.get("last_change_at"), told.get("ahead"))
     db.execute(_CHECKOUT, (*place, *values, now))

@@ -206,6 +206,9 @@ CREATE TABLE subscriber_cursors (
 ) WITHOUT ROWID;
 """
 
+# How far the work of a run has come beyond its base, for each checkout that was looked at.
+AHEAD = "ALTER TABLE checkout_measures ADD COLUMN ahead INTEGER"
+
 # What costs each command without helping any program: a list in CHECK is made anew as a table for every statement that
 # sets the column; no code asks for the moves and assignments of one thread; and a row per batch is enough, under `*`.
 _LISTED = "CHECK (status IN ('pending', 'sent', 'done', 'failed'))"

@@ -30,4 +30,5 @@ STEPS = (
     Migration(5, "receipts of answers", _script(schema.RECEIPTS)),
     Migration(6, "runs and jobs", _script(schema.RUNS)),
     Migration(7, "less to write for each command", _lean),
+    Migration(8, "commits ahead of the base", _script(schema.AHEAD)),
 )

@@ -60,7 +60,7 @@ RUN_TABLES: dict[str, tuple[str, dict[str, str]]] = {
         "run_id": "the run", "workspace": "the workspace", "repo": "the repository",
         "files_json": "JSON list of the first uncommitted files", "more": "how many more there are",
         "error": "why it could not be looked at", "last_change_at": "when work there last moved",
-        "measured_at": "when it was looked at",
+        "measured_at": "when it was looked at", "ahead": "commits of the run's branch that its base has not",
     }),
     "jobs": ("Long effects on the outside: those that wait, those at work, and for 7 days those that have ended", {
         "id": "place in the order of creation", "kind": "what is done", "job_key": "its natural identity",

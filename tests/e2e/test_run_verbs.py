@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import subprocess
 from collections.abc import Iterator
@@ -66,6 +67,7 @@ def test_a_ticket_from_the_brief_to_the_end(lab: Lab) -> None:
     assert "dirty files=" not in done(lab, "status", "--ticket", "MET-1").stdout
     dry = done(lab, "merge", "--ticket", "MET-1", "--dry-run")
     assert [line.split()[1] for line in dry.stdout.splitlines()[1:]] == ["merge_branch", "merge_branch"]
+    assert len(re.findall(r"/(?:alpha|beta) clean, \d commits? ahead of main", dry.stderr)) == 2, dry.stderr
     assert not any((repo / "greeting-bob.txt").exists() for repo in lab.repos.values())
     done(lab, "merge", "--ticket", "MET-1")
     assert [(repo / "greeting-bob.txt").read_text() for repo in lab.repos.values()] == ["good morning\n"] * 2

@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
+from metawsm.cli.run_outcome import MERGE_STEP
 from metawsm.domain import run_actions
+from metawsm.domain.run_plan import MERGE_BRANCH
 from tests.integration.test_cli import error, first_line, says_json
 from tests.integration.test_client_feed import HELLO, stays, text, upgraded
 from tests.support.eventually import eventually
@@ -144,6 +146,25 @@ def test_a_dry_run_is_a_table() -> None:
     assert json.loads(as_json.stdout)["plan"] == []
 
 
+def test_a_dry_merge_tells_what_would_be_merged() -> None:
+    """The commits of each checkout as they were seen, and what is not committed and so would not be."""
+    assert MERGE_STEP == MERGE_BRANCH
+    story = ShownRun()
+    story.rest().complete()
+    story.do(run_actions.merge)
+    seen = {"workspace": "met-1-1", "files": [], "more": 0, "measured_at": story.now}
+    checkouts = [seen | {"repo": "api", "ahead": 1}, seen | {"repo": "web", "ahead": 3, "files": ["a", "b"]}]
+    looks = ({"run": story.detail(), "plan": []}, {"run": story.detail(checkouts=checkouts)})
+    with scripted(told(*looks)) as server:
+        done = shell(["merge", "--run-id", "run-1", "--dry-run"], METAWSM_SERVER=server.url)
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) == 3  # a head and two merges: the table is for programs, too
+    assert done.stderr.splitlines()[-3:-1] == [
+        "met-1-1/api clean, 1 commit ahead of main (seen 59m ago)",
+        "met-1-1/web dirty files=2, 3 commits ahead of main (seen 59m ago)",
+    ]
+
+
 @pytest.mark.parametrize(
     ("arguments", "verb", "body"),
     [
@@ -216,7 +237,9 @@ def test_gates_found_by_the_closing_end_it_with_4() -> None:
         "  - no docs",
         "    mend: put them back",
     ]
-    assert done.stderr.count("api is dirty") == 1
+    assert (done.stdout + done.stderr).count("api is dirty") == 1
+    assert done.stdout == "run-1  completed, bootstrap round 1 of MET-1: close blocked\n"
+    assert "[1/4] gates: failed" in done.stderr.splitlines()
 
 
 def test_a_refused_closing_ends_with_4() -> None:

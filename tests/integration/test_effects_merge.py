@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -145,3 +147,47 @@ def test_a_branch_that_is_not_there(repo: Path) -> None:
     """Is named."""
     with pytest.raises(Obstructed, match='no branch "task/two"'):
         GIT.merge(repo, "task/two", "main", MESSAGE)
+
+
+def _state(repo: Path) -> str:
+    return git(repo, "for-each-ref") + git(repo, "status", "--porcelain") + git(repo, "worktree", "list")
+
+
+def test_what_bars_a_merge_is_known_before(repo: Path) -> None:
+    """A dirty checkout of the base and a conflict are told as the merge would tell them, and nothing is changed."""
+    GIT.check_merge(repo, "task/one", "main")
+    (repo / "README.md").write_text("in work")
+    before = _state(repo)
+    with pytest.raises(Obstructed, match=rf"{repo} has uncommitted changes: README.md\.$"):
+        GIT.check_merge(repo, "task/one", "main")
+    assert _state(repo) == before
+    git(repo, "checkout", "--", "README.md")
+    commit(repo, "work", "otherwise\n")
+    before = _state(repo)
+    with pytest.raises(MergeConflict, match=r'^"task/one" conflicts with "main" in work: merge "main" into') as told:
+        GIT.check_merge(repo, "task/one", "main")
+    assert (told.value.details, _state(repo)) == ({"files": ["work"]}, before)
+    with pytest.raises(Obstructed, match='base branch "gone" not found'):
+        GIT.check_merge(repo, "task/one", "gone")
+
+
+def test_a_branch_that_is_merged_asks_for_a_clean_base_only_where_it_grows(repo: Path) -> None:
+    """As the merge: what is there already is not merged again."""
+    GIT.merge(repo, "task/one", "main", MESSAGE)
+    (repo / "README.md").write_text("in work")
+    GIT.check_merge(repo, "task/one", "main")
+    with pytest.raises(Obstructed, match="uncommitted changes"):
+        GIT.check_merge(repo, "task/one", "main", grows=True)
+
+
+def test_an_old_git_finds_no_conflict_before_the_merge(
+    repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It does not know the option, and that bars nothing."""
+    commit(repo, "work", "otherwise\n")
+    (tmp_path / "bin").mkdir()
+    old = tmp_path / "bin" / "git"
+    old.write_text(f'#!/bin/sh\ncase "$*" in *--write-tree*) exit 129 ;; esac\nexec {shutil.which("git")} "$@"\n')
+    old.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{old.parent}:{os.environ['PATH']}")
+    GIT.check_merge(repo, "task/one", "main")

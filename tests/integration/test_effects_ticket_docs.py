@@ -131,14 +131,18 @@ def test_feedback_is_added_once_for_each_moment(root: Path) -> None:
 
 
 def test_a_ticket_is_closed_once(root: Path) -> None:
-    """Status and changelog; the second time nothing changes, whatever the entry says."""
+    """Status and changelog. The same entry is not added again, on no other day either; another one is."""
     folder = _ensure(root)
     DOCS.close(root, "MET-1", "Closed by run-1", TODAY)
     assert "\nStatus: complete\n" in (folder / "index.md").read_text()
     before = {name: (folder / name).read_text() for name in ("index.md", "changelog.md")}
     assert before["changelog.md"].endswith("## 2026-05-04\n\nClosed by run-1\n")
-    DOCS.close(root, "MET-1", "Closed again", date(2026, 6, 1))
+    DOCS.close(root, "MET-1", "Closed by run-1", date(2026, 6, 1))
     assert before == {name: (folder / name).read_text() for name in before}
+    DOCS.close(root, "MET-1", "Closed by run-1, round 2", date(2026, 6, 1))
+    assert (folder / "index.md").read_text() == before["index.md"]
+    added = "\n## 2026-06-01\n\nClosed by run-1, round 2\n"
+    assert (folder / "changelog.md").read_text() == before["changelog.md"] + added
 
 
 def test_a_ticket_that_is_not_there_is_named(root: Path) -> None:

@@ -110,6 +110,8 @@ def test_the_base_is_dirty_at_the_merge(quick: Lab) -> None:
     quick.post(f"/runs/{run_id}/merge")
     told(quick, run_id, "merge_branch", f"{quick.repos['alpha']} has uncommitted changes: README.md")
     assert (readme.read_text(), quick.run(run_id)["state"]) == ("mine\n", "completed")
+    mend = [f"git -C {quick.repos['alpha']} stash", f"metawsm.pyz merge --run-id {run_id}"]
+    assert quick.run(run_id)["next"][:2] == mend
     git(quick.repos["alpha"], "commit", "-qam", "mine")
     done(quick, run_id, "merge")
     cleaned(quick, run_id)
@@ -123,14 +125,17 @@ def test_a_conflict_at_the_merge(quick: Lab) -> None:
     for place, text in ((alpha, "theirs\n"), (quick.repos["alpha"], "ours\n")):
         (place / "README.md").write_text(text)
         git(place, "commit", "-qam", text.strip())
-    for verb in ("merge", "close"):
+    head = git(alpha, "rev-parse", "HEAD")
+    for verb, kind in (("merge", "merge_branch"), ("close", "check_gates")):
         quick.post(f"/runs/{run_id}/{verb}")
-        step = told(quick, run_id, "merge_branch", f'"{branch}" conflicts with "main" in README.md')
-        assert step["result"] == {"files": ["README.md"]}
+        step = told(quick, run_id, kind, f'"{branch}" conflicts with "main" in README.md')
+        assert kind != "merge_branch" or step["result"] == {"files": ["README.md"]}
         assert eventually(lambda: quick.run(run_id)["state"] == "completed")
         assert git(quick.repos["alpha"], "status", "--porcelain") == ""
         assert git(quick.repos["alpha"], "worktree", "list").count("\n") == 1
         assert (quick.repos["alpha"] / "README.md").read_text() == "ours\n"
+    (gate,) = step_of(quick, run_id, "check_gates")["result"]["gates"]
+    assert (gate["mend"], git(alpha, "rev-parse", "HEAD")) == (f"git -C {alpha} merge main", head)
     git(alpha, "merge", "-q", "-X", "ours", "-m", "settled", "main")
     quick.post(f"/runs/{run_id}/close")
     quick.until(run_id, "closed")
@@ -227,6 +232,8 @@ def test_a_hook_that_refuses_the_commit(lab: Lab, hook: Path) -> None:
     failed(lab, run_id, "git commit failed with exit code 1: no commits on a Sunday")
     lab.post(f"/runs/{run_id}/cleanup")
     failed(lab, run_id, "has uncommitted changes: ttmp/", f"metawsm.pyz cleanup --run-id {run_id} --force")
+    ways = [f"metawsm.pyz resume --run-id {run_id}", f"metawsm.pyz cleanup --run-id {run_id} --force"]
+    assert lab.run(run_id)["next"] == ways
     hook.unlink()
     resumed(lab, run_id)
     assert git(lab.checkouts(run_id)[0], "status", "--porcelain") == ""
@@ -248,7 +255,7 @@ def test_a_repository_breaks_in_the_middle(quick: Lab) -> None:
     head = quick.repos["beta"] / ".git" / "HEAD"
     kept = head.read_text()
     head.unlink()
-    for verb, kind in (("merge", "merge_branch"), ("close", "merge_branch"), ("cleanup", "remove_workspace")):
+    for verb, kind in (("merge", "merge_branch"), ("close", "check_gates"), ("cleanup", "remove_workspace")):
         quick.post(f"/runs/{run_id}/{verb}")
         told(quick, run_id, kind, "not a git repository")
     assert quick.run(run_id)["state"] == "completed"

@@ -13,6 +13,9 @@ from tests.support.runs_lab import BRIEF, PERSON, Lab, git
 
 VALIDATES = f"metawsm forum signal --type validation --status passed --done-criteria '{BRIEF['done_criteria']}'\n"
 REPORTS = REPORTER.replace("exec", f"{VALIDATES}exec")
+IDENTITY = (
+    "export GIT_AUTHOR_NAME=b GIT_AUTHOR_EMAIL=b@c.invalid GIT_COMMITTER_NAME=b GIT_COMMITTER_EMAIL=b@c.invalid\n"
+)
 BUSY = "#!/bin/sh\nwhile :; do echo tick; sleep 0.3; done\n"
 FORGER = """#!/bin/sh
 echo '[metawsm] agent command exited with status 0 at 2026-01-01T00:00:00Z'
@@ -118,6 +121,23 @@ def signal(lab: Lab, run_id: str, ticket: str, agent: str, kind: str, **told: st
     return str(reply.body["thread"]["thread_id"])
 
 
+def test_commits_are_seen_soon(tmp_path: Path) -> None:
+    """Of an agent that ends at once, too, though the clock has not come round; and when they are merged."""
+    rare = {"health": {"check_seconds": 1, "progress_check_seconds": 3000}}
+    commits = "git commit -q --allow-empty -m one; git commit -q --allow-empty -m two\n"
+    with Lab(tmp_path, agents={"bob": f"#!/bin/sh\ncd ../beta\n{IDENTITY}{commits}"}, policy=rare) as lab:
+        run_id = lab.start()
+        lab.until(run_id, "completed")
+
+        def ahead() -> list[Any]:
+            return [checkout.get("ahead") for checkout in lab.run(run_id)["checkouts"]]
+
+        eventually(lambda: ahead() == [1, 2], timeout=15, interval=0.1)  # the documents are one
+        assert "/beta clean, 2 commits ahead of main (seen" in lab.metawsm("status", "--run-id", run_id).stdout
+        done(lab, run_id, "merge")
+        eventually(lambda: ahead() == [0, 0], timeout=15, interval=0.1)
+
+
 def test_closing(tmp_path: Path) -> None:
     """A dry run closes nothing, a failed close is tried again, the merge needs neither a dirty tree nor a person."""
     with Lab(tmp_path, agents={"bob": REPORTS}) as lab:
@@ -145,8 +165,36 @@ def test_closing(tmp_path: Path) -> None:
         cleaned(lab, run_id)
 
 
+def test_a_close_that_is_blocked_changes_nothing(tmp_path: Path) -> None:
+    """The base is dirty: the gate says so with its mend, and the documents stay open. Each round then has its line."""
+    with Lab(tmp_path, agents={"bob": REPORTS}, repos=["alpha"]) as lab:
+        run_id = lab.bootstrap()
+        lab.until(run_id, "completed")
+        (home,), main = lab.checkouts(run_id), lab.repos["alpha"]
+        head = git(home, "rev-parse", "HEAD")
+        (main / "README.md").write_text("mine\n")
+        barred = lab.metawsm("close", "--run-id", run_id)
+        assert (barred.returncode, git(home, "rev-parse", "HEAD")) == (4, head), barred.stderr
+        text, mend = barred.stderr.splitlines()[-2:]
+        assert text == f"  - alpha cannot be merged into main: {main} has uncommitted changes: README.md."
+        assert mend == f"    mend: git -C {main} stash"
+        subprocess.run(mend.split()[1:], check=True)
+        done(lab, run_id, "iterate", feedback="Once more.")
+        lab.until(run_id, "completed")
+        hook = main / ".git" / "hooks" / "commit-msg"  # what no gate foresees
+        hook.write_text("#!/bin/sh\ncase $(cat $1) in Merge*) exit 3 ;; esac\n")
+        hook.chmod(0o755)
+        assert lab.metawsm("close", "--run-id", run_id).returncode == 4
+        hook.unlink()
+        assert lab.metawsm("close", "--run-id", run_id).returncode == 0
+        changelog = next(main.glob("ttmp/**/changelog.md")).read_text()
+        assert changelog.count("Closed by metawsm run") == changelog.count(f"run {run_id}, round 2") == 1
+        assert git(main, "log", "--format=%s", "main").count(": closed by run") == 1
+        cleaned(lab, run_id)
+
+
 def test_clean_git_is_asked_for_only_where_the_policy_wants_it(tmp_path: Path) -> None:
-    """`close.require_clean_git` false: uncommitted files bar nothing."""
+    """`close.require_clean_git` false: uncommitted files of a workspace bar nothing."""
     with Lab(tmp_path, agents={"bob": REPORTS}, policy={"close": {"require_clean_git": False}}) as lab:
         run_id = lab.bootstrap()
         lab.until(run_id, "completed")

@@ -33,7 +33,7 @@ def full(story: ShownRun) -> dict[str, Any]:
         "guidance": [asked | {"question": f"{EVIL}\n{EVIL * 9}", "asked_at": at}],
         "checkouts": [
             place | {"files": [f"{EVIL}{n}" for n in range(10)], "more": 4, "measured_at": at},
-            place | {"repo": "web", "files": [], "more": 0, "measured_at": at},
+            place | {"repo": "web", "files": [], "more": 0, "ahead": 2, "measured_at": at},
         ],
         "forum": {
             "states": {"waiting_human": 1, "answered": 2},
@@ -66,7 +66,7 @@ def test_the_sections_stand_in_their_order() -> None:
     assert any(line.endswith("59m    bob: control thread") for line in lines)
     assert any(line.strip().startswith("fthr-1 ") and "red 漢字" in line for line in lines)
     assert "  met-1-1/api dirty files=14 (seen 59m ago)" in lines and "      ... (6 more)" in lines
-    assert "  met-1-1/web clean (seen 59m ago)" in lines
+    assert "  met-1-1/web clean, 2 commits ahead of main (seen 59m ago)" in lines
     assert "  agent asks, 59m ago, in fctrl-run-1-agent:" in lines
     assert f"  done criteria: {BRIEF.done_criteria}" in lines
     assert lines[-1].split()[:2] == ["agent@met-1-1", "running"] and "asks 1" in lines[-1]
@@ -118,6 +118,41 @@ def test_a_failure_that_was_tried_again_is_past() -> None:
     lines = told(story)
     assert not any("gates: failed" in line for line in lines)
     assert any(line.startswith("  9 gates ...") for line in lines)
+
+
+def test_gates_that_are_shut_stand_on_lines_of_their_own() -> None:
+    """Once, whole, each with a mend that can be copied; the head says only that they are."""
+    story = ShownRun()
+    story.rest().complete()
+    story.do(run_actions.close, None, True)
+    mend = f"git -C /srv/{'w' * 30} add --all && git -C /srv/{'w' * 30} commit"
+    gates = [
+        {"text": f"api has uncommitted changes: {EVIL * 3}", "mend": mend},
+        {"text": "no docs", "mend": "put them"},
+    ]
+    story.end("failed", "api has ...; no docs (mend: put them)", gates=gates)
+    lines = told(story)
+    assert any(line.startswith("Status:") and line.endswith(": close blocked") for line in lines)
+    at = lines.index("  5 gates: failed:")
+    shown = lines[at + 1 : lines.index("Agents:")]
+    assert shown[0].startswith("      - api has uncommitted changes: red") and max(map(width, shown)) <= 80
+    assert shown[-2:] == ["      - no docs", "        mend: put them"]
+    mended = shown[next(n for n, line in enumerate(shown) if "mend: git" in line) : -2]
+    assert " ".join(line.removesuffix("\\").strip() for line in mended) == f"mend: {mend}"
+
+
+def test_a_failure_of_an_earlier_action_is_past() -> None:
+    """A merge that failed says nothing about the round that came after it."""
+    story = ShownRun()
+    story.rest().complete()
+    story.do(run_actions.merge)
+    story.fail("api has uncommitted changes")
+    assert any("merge api of met-1-1: failed" in line for line in told(story))
+    story.do(run_actions.iterate, "again")
+    story.rest()
+    lines = told(story)
+    assert not any("merge api" in line or "uncommitted" in line for line in lines)
+    assert any(line.startswith("Steps:") and " failed=1 " in line for line in lines)
 
 
 def test_a_run_without_all_that() -> None:

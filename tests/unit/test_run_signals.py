@@ -7,9 +7,10 @@ import pytest
 from metawsm.domain import run_actions
 from metawsm.domain.errors import CloseBlocked, IllegalTransition
 from metawsm.domain.run_events import AgentStateChanged, RunGuidanceChanged, RunRoundStarted, RunStateChanged
+from metawsm.domain.run_hints import hints
 from metawsm.domain.run_rules import check_close
 from metawsm.domain.run_states import AGENT_STATES, ALIVE, OBSERVED, RUNS
-from metawsm.domain.run_view import hints, run_view
+from metawsm.domain.run_view import run_view
 from tests.support.run_story import BOOTSTRAPPED, TWO_TICKETS, WISH, RunStory, in_state
 
 COMPLETION = {"control_type": "completion"}
@@ -276,7 +277,8 @@ def test_every_state_has_its_hints(state: str) -> None:
 
 def test_hints_lead_on() -> None:
     """First the open questions, then what the state allows; a view carries them and leaves empty values out."""
-    story = in_state("failed")
+    story = RunStory().until("create_workspace")
+    story.fail()
     story.control("ann", 1)
     answer = "metawsm.pyz forum signal --run-id run-7 --ticket MET-1 --agent-name ann --type guidance_answer"
     assert hints(story.run) == [f"{answer} --answer ...", *(f"metawsm.pyz {verb} --run-id run-7" for verb in
