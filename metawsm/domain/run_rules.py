@@ -91,7 +91,7 @@ def _gates(run: Run) -> Iterator[Gate]:
         yield Gate("missing run brief", "metawsm.pyz bootstrap")
         return
     for agent in run.agents:
-        yield from _agent_gates(run, agent, run.brief.done_criteria.strip())
+        yield from _agent_gates(run, agent, _folded(run.brief.done_criteria))
 
 
 def _agent_gates(run: Run, agent: RunAgent, criteria: str) -> Iterator[Gate]:
@@ -104,5 +104,10 @@ def _agent_gates(run: Run, agent: RunAgent, criteria: str) -> Iterator[Gate]:
     validation = f"{signal} --type validation --status passed --done-criteria {shlex.quote(criteria)}"
     if agent.validation != "passed":
         yield Gate(f"agent {agent.name}: validation is {agent.validation or 'missing'}", validation)
-    elif (agent.done_criteria or "").strip() != criteria:
+    elif _folded(agent.done_criteria or "") != criteria:
         yield Gate(f"agent {agent.name}: validated other done criteria than those of the brief", validation)
+
+
+def _folded(criteria: str) -> str:
+    """On one line: a command that repeats the criteria is shown, and typed, on one."""
+    return " ".join(criteria.split())

@@ -6,6 +6,7 @@ in the checkout that has the base, else as a mere reference. So neither a confli
 
 from __future__ import annotations
 
+import shlex
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -58,8 +59,16 @@ def _has(repo: Path, base: str, tip: str) -> bool:
 
 
 def _open_checkout(repo: Path, base: str) -> Path | None:
-    """Where the base is checked out, if anywhere. Raises Obstructed when something there is not committed."""
+    """Where the base is checked out, if anywhere. Raises Obstructed when something there is not committed.
+
+    A checkout that is away would come back behind its branch: what it shows would undo the merge.
+    """
     place = next((tree.path for tree in git_worktrees.listed(repo) if tree.branch == base), None)
+    if place is None and git_worktrees.has_branch(repo, base):
+        raise Obstructed(
+            f'"{base}" is checked out in a worktree of {repo} that is not there now: bring its disk back, or forget it'
+            f" (git -C {shlex.quote(str(repo))} worktree prune)"
+        )
     if place is not None:
         git_worktrees.refuse_changes(place, git_status.status(place, untracked="no").changes())
     return place
@@ -107,7 +116,7 @@ def _passing_worktree(repo: Path, tip: str, start: str) -> Iterator[tuple[Path, 
     place = Path(own) / "metawsm"
     bench = place / f"merge-{tip[:16]}"
     with file_lock.held(place / "lock", git_call.SLOW_SECONDS) as lock:
-        for left in place.glob("merge-*"):
+        for left in {*place.glob("merge-*"), *git_worktrees.below(repo, place)}:
             git_worktrees.remove(repo, left, force=True)
             shutil.rmtree(left, ignore_errors=True)
         try:

@@ -46,6 +46,11 @@ def has_branch(repo: Path, branch: str) -> bool:
     return any(entry.tree.branch == branch for entry in _entries(repo))
 
 
+def below(repo: Path, folder: Path) -> Iterator[Path]:
+    """The worktrees that git knows in a folder, also those that are not there any more."""
+    return (entry.tree.path for entry in _entries(repo) if entry.tree.path.parent == _real(folder))
+
+
 def add(repo: Path, path: Path, branch: str, start: str) -> None:
     """Make the worktree, or leave it as it is if it is the wanted one. Raises Obstructed.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -57,7 +58,8 @@ def _dirty(tools: JobTools, run: Run) -> Iterator[Gate]:
                     f" and {more} more" if more > 0 else ""
                 )
                 text = f"workspace {workspace.name} repo {repo} has uncommitted changes: {files}"
-                yield Gate(text, f"git -C {place} add --all && git -C {place} commit")
+                where = shlex.quote(str(place))
+                yield Gate(text, f"git -C {where} add --all && git -C {where} commit")
 
 
 def _undocumented(tools: JobTools, run: Run) -> Iterator[Gate]:

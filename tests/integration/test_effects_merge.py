@@ -129,18 +129,37 @@ def test_a_hook_that_refuses_the_merge_is_heard(repo: Path) -> None:
     assert _left_over(repo) == []
 
 
-@pytest.mark.parametrize("forgotten", [True, False])
-def test_what_a_crash_left_does_not_stand_in_the_way(repo: Path, forgotten: bool) -> None:
-    """A half merged passing worktree of an earlier call is removed, also when git does not know it any more."""
+@pytest.mark.parametrize("left", ["folder and entry", "folder", "entry"])
+def test_what_a_crash_left_does_not_stand_in_the_way(repo: Path, left: str) -> None:
+    """A half merged passing worktree of an earlier call is removed, also when only git, or only the disk, has it."""
     tip = git(repo, "rev-parse", "task/one")
     bench = repo / ".git" / "metawsm" / f"merge-{tip[:16]}"
     git(repo, "worktree", "add", "--quiet", "--detach", str(bench), "main")
     git(bench, "merge", "--no-commit", "--no-ff", tip)
-    if forgotten:
+    if left == "folder":
         (bench / ".git").unlink()
         git(repo, "worktree", "prune", "--expire", "now")
+    if left == "entry":
+        shutil.rmtree(bench)
+        commit(repo.parent / "ws", "more", "done\n")  # so the next one has another name
     assert GIT.merge(repo, "task/one", "main", MESSAGE).changed
     assert _left_over(repo) == []
+    assert "merge-" not in git(repo, "worktree", "list")
+
+
+def test_a_base_whose_checkout_is_away_is_not_moved_under_it(repo: Path, tmp_path: Path) -> None:
+    """It would come back with files that undo the merge."""
+    git(repo, "checkout", "--quiet", "--detach")
+    git(repo, "worktree", "add", "--quiet", str(tmp_path / "usb"), "main")
+    (tmp_path / "usb").rename(tmp_path / "away")
+    before = git(repo, "rev-parse", "main")
+    for attempt in (GIT.merge, GIT.check_merge):
+        with pytest.raises(Obstructed, match=r'"main" is checked out in a worktree of .*/app that is not there now'):
+            attempt(repo, "task/one", "main", *([MESSAGE] if attempt == GIT.merge else []))
+    assert git(repo, "rev-parse", "main") == before
+    (tmp_path / "away").rename(tmp_path / "usb")
+    assert GIT.merge(repo, "task/one", "main", MESSAGE).changed
+    assert (tmp_path / "usb" / "work").read_text() == "done\n"
 
 
 def test_a_branch_that_is_not_there(repo: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -377,3 +378,17 @@ def test_documents_that_git_ignores(tmp_path: Path) -> None:
         exclude.write_text("")
         resumed(lab, run_id)
         assert git(lab.checkouts(run_id)[0], "log", "-1", "--format=%s").startswith("MET-1: ticket documents")
+
+
+def test_a_mend_is_typed_as_it_is_shown(tmp_path: Path) -> None:
+    """The command of a gate works in a folder with a space in its name, too."""
+    (folder := tmp_path / "my code").mkdir()
+    with Lab(folder, agents={"bob": REPORTER}) as lab:
+        run_id = lab.start()
+        lab.until(run_id, "completed")
+        (lab.checkouts(run_id)[0] / "work.txt").write_text("x")
+        lab.post(f"/runs/{run_id}/close")
+        (gate,) = told(lab, run_id, "check_gates", "work.txt")["result"]["gates"]
+        env = {**os.environ, "GIT_EDITOR": "sh -c 'echo saved >\"$1\"' -"}
+        subprocess.run(["sh", "-c", gate["mend"]], check=True, env=env, capture_output=True)
+        assert git(lab.checkouts(run_id)[0], "status", "--porcelain") == ""

@@ -263,7 +263,7 @@ def test_a_run_that_is_not_completed_says_what_it_waits_for(state: str) -> None:
 
 def test_criteria_are_compared_without_their_margins() -> None:
     """As the Go program did; and a standard run has no such gate."""
-    check_close(completed([COMPLETION, {**PASSED, "done_criteria": " It prints totals\n"}]).run)
+    check_close(completed([COMPLETION, {**PASSED, "done_criteria": " It  prints\n totals\n"}]).run)
     check_close(in_state("completed", TWO_TICKETS).run)
     check_close(in_state("completed", WISH).run)
 
