@@ -65,9 +65,13 @@ def test_a_ticket_from_the_brief_to_the_end(lab: Lab) -> None:
     watched = done(lab, "watch", "--ticket", "MET-1")
     assert watched.returncode == 0
     assert "dirty files=" not in done(lab, "status", "--ticket", "MET-1").stdout
+    ahead = re.compile(r"/(?:alpha|beta) clean, \d commits? ahead of main")
+    eventually(
+        lambda: len(ahead.findall(done(lab, "status", "--ticket", "MET-1").stdout)) == 2, timeout=30, interval=0.2
+    )
     dry = done(lab, "merge", "--ticket", "MET-1", "--dry-run")
     assert [line.split()[1] for line in dry.stdout.splitlines()[1:]] == ["merge_branch", "merge_branch"]
-    assert len(re.findall(r"/(?:alpha|beta) clean, \d commits? ahead of main", dry.stderr)) == 2, dry.stderr
+    assert len(ahead.findall(dry.stderr)) == 2, dry.stderr
     assert not any((repo / "greeting-bob.txt").exists() for repo in lab.repos.values())
     done(lab, "merge", "--ticket", "MET-1")
     assert [(repo / "greeting-bob.txt").read_text() for repo in lab.repos.values()] == ["good morning\n"] * 2
