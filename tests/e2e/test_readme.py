@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 from collections.abc import Iterator
@@ -50,6 +51,7 @@ def env(checkout: Path) -> dict[str, str]:
         "METAWSM_SERVER": f"http://127.0.0.1:{redis_tcp.free_port()}",
         "METAWSM_FORUM_REDIS_URL": "embedded://",
         "METAWSM_CACHE": str(checkout / "build" / "cache"),
+        "HOME": os.environ["HOME"],  # packages are installed, with the settings that are needed for it here
     }
 
 

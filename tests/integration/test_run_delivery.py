@@ -115,6 +115,8 @@ def test_nothing_is_pasted_into_a_program_that_has_a_shell_inside(tmp_path: Path
         eventually(lambda: receipts(lab, run_id), timeout=30, interval=0.2)
         assert receipts(lab, run_id)[0]["delivered_how"] == "line"
         assert not (tmp_path / "pasted").exists()
+        lab.post(f"/runs/{run_id}/stop")
+        lab.until(run_id, "stopped")  # it would outlive its terminal
 
 
 def ask(lab: Lab, run_id: str) -> None:

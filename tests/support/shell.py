@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,19 @@ ROOT = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-m", "metawsm"]
 
 
+@cache
+def empty_home() -> str:
+    """A home with nothing in it but who commits: shells read no settings of the developer's, and leave no history."""
+    home = ROOT / "build" / "home"
+    home.mkdir(parents=True, exist_ok=True)
+    (home / ".gitconfig").write_text("[user]\n\tname = Test\n\temail = test@example.invalid\n")
+    return str(home)
+
+
 def environment(**extra: str) -> dict[str, str]:
-    """The environment without any of our variables or a width of the terminal, and the checkout importable."""
+    """The environment without our variables, a width of the terminal or anybody's home, and the checkout importable."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("METAWSM_", "COLUMNS"))}
-    return clean | {"PYTHONPATH": str(ROOT)} | extra
+    return clean | {"PYTHONPATH": str(ROOT), "HOME": empty_home()} | extra
 
 
 def shell(
