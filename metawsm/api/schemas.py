@@ -11,7 +11,7 @@ import attrs
 from metawsm.bus.catalogue import Catalogue
 from metawsm.bus.fields import MAX_SEQUENCE, Rule, rules_of
 from metawsm.bus.specs import CommandSpec
-from metawsm.domain import events, names, signals
+from metawsm.domain import events, names, run_events, run_states, signals
 from metawsm.domain.envelope import KNOWN_BY, Envelope
 from metawsm.domain.states import ACTOR_TYPES, OUTSIDE_ACTORS, PRIORITIES, STATES
 
@@ -36,6 +36,16 @@ MEMBERS: dict[str, Schema] = {
     "event_version": {"type": "integer", "minimum": 1}, "signal": {"$ref": "#/components/schemas/ControlSignal"},
     "reader_type": {"type": "string", "enum": ["agent"]}, "how": {"type": "string", "enum": list(events.DELIVERIES)},
 }  # fmt: skip
+
+
+_MOVES = ("from_state", "to_state")
+# Members that hold something else in these classes.
+OWN: dict[type, dict[str, Schema]] = {
+    run_events.RunStateChanged: dict.fromkeys(_MOVES, TEXT | {"enum": list(run_states.RUN_STATES)}),
+    run_events.StepStateChanged: dict.fromkeys(_MOVES, TEXT | {"enum": list(run_states.STEP_STATES)}),
+    run_events.AgentStateChanged: dict.fromkeys(_MOVES, TEXT | {"enum": list(run_states.AGENT_STATES)}),
+    run_events.PlannedStep: {"kind": TEXT},
+}
 
 
 # What they mean, where the name alone does not say it.
@@ -158,8 +168,8 @@ def _signal(kind: str) -> Schema:
 
 def of_class(cls: type) -> Schema:
     """The object of a frozen class of the domain; members at their defaults are left out of it."""
-    hints = get_type_hints(cls)
-    made = {a.name: _described(a.name, MEMBERS.get(a.name) or _of_hint(hints[a.name])) for a in attrs.fields(cls)}
+    hints, members = get_type_hints(cls), MEMBERS | OWN.get(cls, {})
+    made = {a.name: _described(a.name, members.get(a.name) or _of_hint(hints[a.name])) for a in attrs.fields(cls)}
     required = [a.name for a in attrs.fields(cls) if a.default is attrs.NOTHING or a.name == "post_id"]
     return {"type": "object", "description": told(cls), "properties": made, "required": required}
 

@@ -206,6 +206,20 @@ def test_signals_without_a_run_are_the_forum_s_alone(lab: RunLab) -> None:
     assert failed + lab.rows("SELECT count(*) FROM dead_letters") == [(0,), (0,)]
 
 
+def test_events_of_a_run_fit_the_documents(lab: RunLab) -> None:
+    """Each event that a run has by then fits its schema, which one list of all states would not."""
+    ask(lab)
+    begun_anew(lab)
+    document = openapi(lab.catalogue)
+    told = lab.rows("SELECT event_type, payload_json FROM forum_events WHERE run_id IS NOT NULL")
+    assert {"run.created", "run.state.changed", "step.state.changed", "agent.state.changed"} < {
+        name for name, _ in told
+    }
+    for name, payload in told:
+        schema = document["components"]["schemas"][f"event.{name.removeprefix('forum.')}"]["properties"]["payload"]
+        assert list(faults(schema, json.loads(payload), document)) == [], name
+
+
 def test_what_a_run_shows_is_described(lab: RunLab) -> None:
     """Each member of `GET /runs/{id}`, with a question open, fits the OpenAPI document."""
     ask(lab)
