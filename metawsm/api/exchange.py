@@ -8,16 +8,17 @@ from http import HTTPStatus
 from typing import Any
 from urllib.parse import parse_qsl
 
-from attrs import define, field, frozen
+from attrs import define, field
 
 from metawsm.domain.errors import Malformed
+from metawsm.domain.values import value_class
 from metawsm.messages.json_text import from_json, to_json
 
 Environ = dict[str, Any]
 _LINES = {status.value: f"{status.value} {status.phrase}" for status in HTTPStatus}
 
 
-@frozen
+@value_class
 class Answer:
     """Status, JSON object or ready bytes, and further headers."""
 

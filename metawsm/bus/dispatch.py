@@ -18,11 +18,12 @@ from metawsm.bus.work import Queued, Store, Tools, Work
 from metawsm.domain.envelope import Envelope
 from metawsm.domain.errors import InvalidFields, NotAllowed, Rejected
 from metawsm.domain.states import RESPONDERS
+from metawsm.domain.values import value_class
 from metawsm.messages.codec import envelope_from, read_command
 from metawsm.messages.json_text import to_json
 
 
-@frozen
+@value_class
 class CommandRow:
     """A command as `forum_outbox` holds it. `fresh`: this very transaction has stored it."""
 
@@ -40,7 +41,7 @@ class CommandRow:
     fresh: bool = False
 
 
-@frozen
+@value_class
 class Outcome:
     """What became of a command: `applied` with the answer's status and body, or `rejected` with code and reason.
 
@@ -78,7 +79,7 @@ class Outcome:
         return Outcome(**json.loads(text))
 
 
-@frozen
+@value_class
 class Handled:
     """One row executed: its outcome, the outbox rows of its events, and whether it added jobs."""
 

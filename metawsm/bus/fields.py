@@ -6,7 +6,7 @@ command from Redis and a flag of the command line, and describe the field in Ope
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import attrs
@@ -19,8 +19,6 @@ T = TypeVar("T")
 RULE = "rule"
 MOST_TOLD = 80
 """Characters of a faulty name that are told."""
-_LISTS = frozenset({"texts", "names"})
-_STRINGS = frozenset({"text", "name", "thread_id", "choice"})
 MAX_SEQUENCE = 2**53 - 1  # what every JSON reader holds exactly
 
 
@@ -28,7 +26,7 @@ MAX_SEQUENCE = 2**53 - 1  # what every JSON reader holds exactly
 class Rule:
     """What a field may hold. `max_bytes` counts UTF-8, `max_chars` characters; `about` is for people."""
 
-    kind: str  # text | name | thread_id | choice | integer | object | texts | names | flag
+    kind: str  # a key of _FAULTS
     about: str
     required: bool = False
     blank: bool = True
@@ -132,33 +130,29 @@ def _read(table: dict[str, Rule], values: Mapping[str, Any], faults: dict[str, l
             if rule.required:
                 faults[field_name] = ["is required"]
             continue
-        if fault := check(rule, value):
+        if fault := _FAULTS[rule.kind](rule, value):
             faults[field_name] = [fault]
-        read[field_name] = tuple(value) if rule.kind in _LISTS and isinstance(value, list) else value
+        read[field_name] = tuple(value) if type(value) is list else value
     return read
 
 
-def check(rule: Rule, value: Any) -> str | None:
-    """Say what is wrong with `value`, or None."""
-    if rule.kind in _STRINGS:
-        return _string_fault(rule, value) if isinstance(value, str) else "must be a string"
-    if rule.kind == "integer":
-        good = isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_SEQUENCE
-        return None if good else "must be a whole number from 0 to 2^53 - 1"
-    if rule.kind == "object":
-        return None if isinstance(value, dict) else "must be a JSON object"
-    if rule.kind == "flag":
-        return None if isinstance(value, bool) else "must be true or false"
-    return _names_fault(rule, value) if rule.kind == "names" else _texts_fault(rule, value)
+def _name_fault(_: Rule, value: Any) -> str | None:
+    return names.name_fault(value) if isinstance(value, str) else _NO_STRING
 
 
-def _string_fault(rule: Rule, value: str) -> str | None:
-    if rule.kind == "choice":
-        return None if value in rule.choices else f"must be one of: {', '.join(rule.choices)}"
-    if rule.kind == "name":
-        return names.name_fault(value)
-    if rule.kind == "thread_id":
-        return names.thread_id_fault(value)
+def _thread_id_fault(_: Rule, value: Any) -> str | None:
+    return names.thread_id_fault(value) if isinstance(value, str) else _NO_STRING
+
+
+def _choice_fault(rule: Rule, value: Any) -> str | None:
+    if not isinstance(value, str):
+        return _NO_STRING
+    return None if value in rule.choices else f"must be one of: {', '.join(rule.choices)}"
+
+
+def _text_fault(rule: Rule, value: Any) -> str | None:
+    if not isinstance(value, str):
+        return _NO_STRING
     if fault := names.text_fault(value):
         return fault
     if not rule.blank and not value.strip():
@@ -168,6 +162,19 @@ def _string_fault(rule: Rule, value: str) -> str | None:
     if rule.max_bytes is not None and len(value) * 4 > rule.max_bytes and len(value.encode()) > rule.max_bytes:
         return f"must be at most {rule.max_bytes} bytes of UTF-8"
     return None
+
+
+def _integer_fault(_: Rule, value: Any) -> str | None:
+    good = isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_SEQUENCE
+    return None if good else "must be a whole number from 0 to 2^53 - 1"
+
+
+def _object_fault(_: Rule, value: Any) -> str | None:
+    return None if isinstance(value, dict) else "must be a JSON object"
+
+
+def _flag_fault(_: Rule, value: Any) -> str | None:
+    return None if isinstance(value, bool) else "must be true or false"
 
 
 def _names_fault(rule: Rule, value: Any) -> str | None:
@@ -188,6 +195,21 @@ def _texts_fault(rule: Rule, value: Any) -> str | None:
         return f"must have at most {rule.max_items} items"
     one = Rule("text", "", blank=False, max_chars=rule.max_chars)
     for index, item in enumerate(value):
-        if fault := _string_fault(one, item):
+        if fault := _text_fault(one, item):
             return f"item {index}: {fault}"
     return None
+
+
+_NO_STRING = "must be a string"
+_FAULTS: dict[str, Callable[[Rule, Any], str | None]] = {
+    "text": _text_fault,
+    "name": _name_fault,
+    "thread_id": _thread_id_fault,
+    "choice": _choice_fault,
+    "integer": _integer_fault,
+    "object": _object_fault,
+    "texts": _texts_fault,
+    "names": _names_fault,
+    "flag": _flag_fault,
+}
+"""What says what is wrong with a value, or None, for each kind of rule."""

@@ -7,10 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from attrs import frozen
-
 from metawsm.domain.envelope import Envelope
 from metawsm.domain.events import Event
+from metawsm.domain.values import value_class
 
 if TYPE_CHECKING:
     from metawsm.bus.dispatch import CommandRow
@@ -19,7 +18,7 @@ MOST = 2048
 LONGEST = 8192  # characters of a row's text
 
 
-@frozen
+@value_class
 class Decoded:
     """What a command row says: its head, its checked message, and the sequence its sender expects."""
 

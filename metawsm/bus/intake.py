@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from attrs import frozen
-
 from metawsm.bus.ports import Db
 from metawsm.domain.names import control_thread_id
+from metawsm.domain.values import value_class
 
 
 class ControlThreads(Protocol):
@@ -27,7 +26,7 @@ class ControlThreads(Protocol):
         ...
 
 
-@frozen
+@value_class
 class Intake:
     """The accepting transaction as a `key` function sees it."""
 

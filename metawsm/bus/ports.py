@@ -7,6 +7,8 @@ from typing import Any, Protocol, TypeVar
 
 from attrs import field, frozen
 
+from metawsm.domain.values import value_class
+
 T = TypeVar("T")
 Row = tuple[Any, ...]
 Args = Sequence[Any] | Mapping[str, Any]
@@ -28,7 +30,7 @@ class Db(Protocol):
         ...
 
 
-@frozen
+@value_class
 class Outcome:
     """What became of a writer job: its value after the commit, or the error that undid it."""
 
@@ -68,7 +70,7 @@ class Writer(Protocol):
         ...
 
 
-@frozen
+@value_class
 class Message:
     """One message as it travels: Watermill's three fields."""
 
@@ -77,7 +79,7 @@ class Message:
     payload: bytes
 
 
-@frozen
+@value_class
 class Publication:
     """A message on its way to a stream. `entry_id` is `*`, or `<sequence>-0` where a repeat must not duplicate."""
 
@@ -100,7 +102,7 @@ class Subscription:
     blind: bool = False
 
 
-@frozen
+@value_class
 class Delivery:
     """One entry as read. `message` is None when it cannot be decoded; then `fault` says why.
 
@@ -116,7 +118,7 @@ class Delivery:
     trimmed: bool = False
 
 
-@frozen
+@value_class
 class Ack:
     """Entries of one stream and group that need not be delivered again."""
 
@@ -125,7 +127,7 @@ class Ack:
     entry_ids: Sequence[str]
 
 
-@frozen
+@value_class
 class Exchange:
     """The answer to one round trip: deliveries, and per publication an error text, or None if it is there now."""
 

@@ -9,6 +9,7 @@ from attrs import frozen
 
 from metawsm.bus import fields
 from metawsm.domain.states import OUTSIDE_ACTORS
+from metawsm.domain.values import value_class
 
 if TYPE_CHECKING:
     from metawsm.bus.ports import Db
@@ -21,7 +22,7 @@ THREAD, RUN = "thread_id", "run_id"
 """What a command may be about: the member of its envelope that holds its key."""
 
 
-@frozen
+@value_class
 class Attribution:
     """Who sends a command and what it belongs to: fields that every command has."""
 
@@ -32,7 +33,7 @@ class Attribution:
     command_id: str | None = fields.text("idempotency key, as the header Idempotency-Key", blank=False, max_chars=128)
 
 
-@frozen
+@value_class
 class Expectation:
     """What the sender believes about the thread: a field of every action on an existing thread."""
 
@@ -62,7 +63,7 @@ class Verb:
     example: str = ""
 
 
-@frozen
+@frozen(eq=False)  # a spec is the same only as itself: tables by spec are asked for with each command
 class CommandSpec:
     """One command: its message, its route, its verb, and how it is handled.
 
@@ -106,7 +107,7 @@ class CommandSpec:
         return (self.message, Attribution, Expectation) if self.loads else (self.message, Attribution)
 
 
-@frozen
+@value_class
 class Change:
     """What one event did, as a projection sees it. Threads are None for events that belong to none."""
 

@@ -18,6 +18,7 @@ from metawsm.bus.specs import CommandSpec
 from metawsm.bus.work import Queued, Store, Tools
 from metawsm.domain.envelope import Actor, Envelope
 from metawsm.domain.errors import KeyReused
+from metawsm.domain.values import value_class
 from metawsm.messages.codec import command_json
 from metawsm.messages.topics import Topics
 
@@ -36,7 +37,7 @@ class Keys(Protocol):
         ...
 
 
-@frozen
+@value_class
 class Prepared:
     """A checked command that waits for its commit. `key` is the idempotency key, `scope` credential and route."""
 
@@ -53,7 +54,7 @@ class Prepared:
     expected_sequence: int | None = None
 
 
-@frozen
+@value_class
 class Accepted:
     """The command is durable. `queued` is its row, None when the key was known; then `outcome` is set if it is done."""
 

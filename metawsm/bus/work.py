@@ -17,10 +17,11 @@ from metawsm.domain.run import Run, created, evolve_run
 from metawsm.domain.run_events import RunCreated, RunFact, StepStateChanged
 from metawsm.domain.run_plan import Settings
 from metawsm.domain.thread import Thread, evolve
+from metawsm.domain.values import value_class
 from metawsm.domain.view import view
 
 
-@frozen
+@value_class
 class Queued:
     """An outbox row on its way to Redis. `sequence` is None for commands; `text` is the message's JSON payload.
 

@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from attrs import frozen
-
 from metawsm.bus import fields
 from metawsm.bus.intake import existing_thread
 from metawsm.bus.specs import CommandSpec, Flag, Verb
 from metawsm.bus.work import Work
 from metawsm.domain import actions
+from metawsm.domain.values import value_class
 
 
-@frozen
+@value_class
 class AnswerThread:
     """Answer a thread."""
 

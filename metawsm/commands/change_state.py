@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from attrs import frozen
-
 from metawsm.bus import fields
 from metawsm.bus.intake import existing_thread
 from metawsm.bus.specs import CommandSpec, Flag, Verb
@@ -14,9 +12,10 @@ from metawsm.bus.work import Work
 from metawsm.domain import actions
 from metawsm.domain.names import NOTE_LIMIT
 from metawsm.domain.states import STATES
+from metawsm.domain.values import value_class
 
 
-@frozen
+@value_class
 class ChangeState:
     """Move a thread to another state."""
 

@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from attrs import frozen
-
 from metawsm.bus import fields
 from metawsm.bus.intake import existing_thread
 from metawsm.bus.specs import CommandSpec, Flag, Verb
 from metawsm.bus.work import Work
 from metawsm.domain import actions
 from metawsm.domain.names import NOTE_LIMIT
+from metawsm.domain.values import value_class
 
 
-@frozen
+@value_class
 class CloseThread:
     """Close a thread."""
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from attrs import frozen
-
 from metawsm.bus import fields
 from metawsm.bus.intake import Intake
 from metawsm.bus.specs import CommandSpec, Flag, Verb
@@ -15,9 +13,10 @@ from metawsm.domain.errors import AlreadyExists
 from metawsm.domain.events import ThreadOpened
 from metawsm.domain.names import TITLE_LIMIT
 from metawsm.domain.states import PRIORITIES
+from metawsm.domain.values import value_class
 
 
-@frozen
+@value_class
 class OpenThread:
     """Ask a question."""
 

@@ -5,19 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from attrs import frozen
-
 from metawsm.bus import fields
 from metawsm.bus.intake import existing_thread
 from metawsm.bus.specs import CommandSpec, Flag, Verb
 from metawsm.bus.work import Work
 from metawsm.domain import actions
 from metawsm.domain.envelope import SYSTEM
+from metawsm.domain.values import value_class
 
 MOST = 32  # events of one command: a writer job is short
 
 
-@frozen
+@value_class
 class ReadAnswers:
     """Say that an agent has read the answers on a thread; the agent is the actor."""
 

@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from attrs import frozen
-
 from metawsm.bus import fields
 from metawsm.bus.intake import existing_run
 from metawsm.bus.specs import RUN, CommandSpec
 from metawsm.bus.work import Work
 from metawsm.domain import run_actions
+from metawsm.domain.values import value_class
 
 
-@frozen
+@value_class
 class RecordAgents:
     """Tell what agents do."""
 

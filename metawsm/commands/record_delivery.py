@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from attrs import frozen
-
 from metawsm.bus import fields
 from metawsm.bus.intake import existing_thread
 from metawsm.bus.specs import CommandSpec
@@ -14,9 +12,10 @@ from metawsm.bus.work import Work
 from metawsm.domain.envelope import SYSTEM
 from metawsm.domain.errors import NotFound
 from metawsm.domain.events import DELIVERIES, PostDelivered
+from metawsm.domain.values import value_class
 
 
-@frozen
+@value_class
 class RecordDelivery:
     """Record that an answer came before an agent."""
 

@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from attrs import frozen
-
 from metawsm.bus import fields
 from metawsm.bus.intake import existing_run
 from metawsm.bus.run_answers import check_manager, run_answer
 from metawsm.bus.specs import RUN, CommandSpec
 from metawsm.bus.work import Work
 from metawsm.domain import run_actions
+from metawsm.domain.values import value_class
 
 
-@frozen
+@value_class
 class ResumeRun:
     """Let a run go on."""
 

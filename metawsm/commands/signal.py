@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from attrs import frozen
-
 from metawsm.bus import fields
 from metawsm.bus.intake import Intake
 from metawsm.bus.specs import CommandSpec, Flag, Verb
@@ -16,9 +14,10 @@ from metawsm.domain.errors import InvalidFields, StaleSequence
 from metawsm.domain.run import session_began
 from metawsm.domain.signals import CONTROL_TYPES, STATUSES, check_signal
 from metawsm.domain.thread import Thread
+from metawsm.domain.values import value_class
 
 
-@frozen
+@value_class
 class Signal:
     """Send a control signal."""
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from attrs import frozen
-
 from metawsm.bus import fields
 from metawsm.bus.intake import Intake
 from metawsm.bus.run_answers import check_manager, run_answer
@@ -19,13 +17,14 @@ from metawsm.domain.names import BODY_LIMIT, branch_fault
 from metawsm.domain.run import BOOTSTRAP
 from metawsm.domain.run_events import Brief
 from metawsm.domain.run_plan import Settings, Wish, plan_run
+from metawsm.domain.values import value_class
 
 MODES = ("run", BOOTSTRAP)
 STRATEGIES = ("create", "fork", "reuse")
 BRIEF = ("goal", "scope", "done_criteria", "constraints")
 
 
-@frozen
+@value_class
 class StartRun:
     """Start a run."""
 

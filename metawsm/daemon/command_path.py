@@ -6,8 +6,6 @@ import time
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from attrs import frozen
-
 from metawsm.bus import ports
 from metawsm.bus.dispatch import Handled, Outcome
 from metawsm.bus.ports import Writer
@@ -15,9 +13,10 @@ from metawsm.bus.submit import Accepted, Prepared, Submitter
 from metawsm.bus.work import Queued
 from metawsm.daemon.waiting import QUEUED, Ticket, Waiting
 from metawsm.domain.errors import OutcomeUnknown, Overloaded
+from metawsm.domain.values import value_class
 
 
-@frozen
+@value_class
 class Reply:
     """A command's id, its outcome if it can be told yet, and else its status."""
 

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from functools import partial
 
 import gevent
-from attrs import evolve, frozen
+from attrs import evolve
 
 from metawsm.bus import ports
 from metawsm.bus.dispatch import CommandRow, Dispatcher, Handled, HandlerBug, Outcome, Rows
@@ -21,6 +21,7 @@ from metawsm.bus.ports import Db, Delivery, Writer
 from metawsm.bus.receive import DeadLetter, DeadLetters, Receiver, letter_of
 from metawsm.daemon.burials import Burials
 from metawsm.domain.errors import Conflict, MetawsmError, OutcomeUnknown, Unavailable
+from metawsm.domain.values import value_class
 
 ATTEMPTS = 3
 PAUSES = (0.1, 0.6)  # seconds before the second and third attempt: all three within two seconds
@@ -30,7 +31,7 @@ CONFLICTS = 5  # lost races in a row after which a conflict counts as a bug
 log = logging.getLogger("metawsm.commands")
 
 
-@frozen
+@value_class
 class Taken:
     """What a job made of a delivery: a handled row, a letter, or nothing.
 

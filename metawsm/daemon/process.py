@@ -36,7 +36,7 @@ from metawsm.domain.errors import Refused
 from metawsm.storage import lock as instance_lock
 from metawsm.storage import meta
 from metawsm.storage.choose import make_writer
-from metawsm.storage.connection import open_writer
+from metawsm.storage.connection import open_writer, tune_sqlite
 from metawsm.storage.errors import translated
 from metawsm.storage.group_writer import GroupWriter
 from metawsm.storage.inspection import is_held
@@ -66,6 +66,7 @@ class Process:
         """Start, serve, stop. Raises what keeps the daemon from starting."""
         _log_to_stderr()
         _allow_many_files()
+        tune_sqlite()
         for warning in self._options.loaded.warnings:
             log.warning("%s", warning)
         with ExitStack() as open_parts:

@@ -9,14 +9,14 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from attrs import frozen
+from metawsm.domain.values import value_class
 
 RING = 10_000  # events kept in memory
 RING_CHARS = 32 * 1024 * 1024  # of their texts
 MOST_KNOWN = 256  # appended events that are not read back; more at once are read in portions
 
 
-@frozen
+@value_class
 class TailEvent:
     """One event as live readers need it: what filters look at, and its wire form."""
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from attrs import frozen
+from metawsm.domain.values import value_class
 
 
-@frozen
+@value_class
 class Actor:
     """Who acts: one of ACTOR_TYPES, maybe a name, and how we know: one of KNOWN_BY."""
 
@@ -19,7 +19,7 @@ SYSTEM = Actor("system")
 KNOWN_BY = ("token", "agent_token", "loopback", "open", "redis", "system")
 
 
-@frozen
+@value_class
 class Envelope:
     """The head of a message. Times are RFC 3339, UTC, with microseconds. `ticket` is empty where an event has none."""
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 import attrs
-from attrs import frozen
 
 from metawsm.domain.envelope import Envelope
 from metawsm.domain.ids import post_id
 from metawsm.domain.run_events import RUN_FACTS, RunFact
+from metawsm.domain.values import value_class
 
 
-@frozen
+@value_class
 class ThreadOpened:
     """A question was asked; its body is post 1. `options` are answers the asker offers."""
 
@@ -24,7 +24,7 @@ class ThreadOpened:
     options: tuple[str, ...] = ()
 
 
-@frozen
+@value_class
 class PostAdded:
     """Somebody wrote on a thread; `kind` is `post` or `answer`. `answers` names the guidance request it settles."""
 
@@ -36,7 +36,7 @@ class PostAdded:
     answers: str | None = None
 
 
-@frozen
+@value_class
 class ControlSignal:
     """An agent's or responder's control signal (contract, section 7). `answers` names the request it settles."""
 
@@ -47,7 +47,7 @@ class ControlSignal:
     answers: str | None = None
 
 
-@frozen
+@value_class
 class Assigned:
     """A thread got an assignee, another one, or none (empty names)."""
 
@@ -60,7 +60,7 @@ class Assigned:
     note: str | None = None
 
 
-@frozen
+@value_class
 class StateChanged:
     """A thread moved to another state (closing is ThreadClosed)."""
 
@@ -71,7 +71,7 @@ class StateChanged:
     reason: str | None = None
 
 
-@frozen
+@value_class
 class PriorityChanged:
     """A thread became more or less pressing."""
 
@@ -81,7 +81,7 @@ class PriorityChanged:
     to_priority: str
 
 
-@frozen
+@value_class
 class ThreadClosed:
     """A thread was closed, by whatever route."""
 
@@ -91,7 +91,7 @@ class ThreadClosed:
     reason: str | None = None
 
 
-@frozen
+@value_class
 class PostDelivered:
     """An answer was put before the agent that waits for it: as text or a line in its pane, by `wait`, by `inbox`."""
 
@@ -103,7 +103,7 @@ class PostDelivered:
     how: str
 
 
-@frozen
+@value_class
 class PostRead:
     """An agent has read an answer."""
 
@@ -144,7 +144,7 @@ DELIVERIES = ("line", "paste", "wait", "inbox")
 """How an answer comes before its reader."""
 
 
-@frozen
+@value_class
 class Event:
     """A fact with its head and its place in the global order."""
 

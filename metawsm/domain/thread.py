@@ -6,7 +6,6 @@ from operator import attrgetter
 from typing import Any
 
 import attrs
-from attrs import frozen
 
 from metawsm.domain.envelope import Actor, Envelope
 from metawsm.domain.events import (
@@ -23,9 +22,10 @@ from metawsm.domain.events import (
     ThreadOpened,
 )
 from metawsm.domain.states import RESPONDERS
+from metawsm.domain.values import value_class
 
 
-@frozen
+@value_class
 class Thread:
     """A thread after its event `last_event_sequence`.
 

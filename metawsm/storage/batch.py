@@ -10,16 +10,17 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import apsw
-from attrs import define, frozen
+from attrs import define
 
 from metawsm.bus.ports import Db, Outcome
 from metawsm.domain.errors import OutcomeUnknown, Unavailable
+from metawsm.domain.values import value_class
 from metawsm.storage.errors import translate
 
 Clock = Callable[[], float]
 
 
-@frozen
+@value_class
 class Task:
     """One job, who is told of its outcome, and when it was handed in (monotonic seconds)."""
 
