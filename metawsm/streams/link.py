@@ -57,7 +57,7 @@ class Link:
             return []
         with self._turn:
             replies = self._converse(b"".join(commands), len(commands), wait_seconds)
-        self._raise_server_wide(replies)
+            self._raise_server_wide(replies)
         return replies
 
     def transaction(self, commands: Sequence[bytes]) -> list[Reply] | Aborted:
@@ -67,13 +67,13 @@ class Link:
         """
         with self._turn:
             replies = self._converse(MULTI + b"".join(commands) + EXEC, len(commands) + 2, 0.0)
-        self._raise_server_wide(replies)
-        result = replies[-1]
-        if isinstance(result, redis.ResponseError):
-            refusals = [reply if isinstance(reply, redis.ResponseError) else None for reply in replies[1:-1]]
-            return Aborted(refusals, result)
-        self._raise_server_wide(result)
-        return list(result)
+            self._raise_server_wide(replies)
+            result = replies[-1]
+            if not isinstance(result, redis.ResponseError):
+                self._raise_server_wide(result)
+                return list(result)
+        refusals = [reply if isinstance(reply, redis.ResponseError) else None for reply in replies[1:-1]]
+        return Aborted(refusals, result)
 
     def close(self) -> None:
         """Close the connection; whoever waits on it gets Unavailable."""
@@ -84,6 +84,8 @@ class Link:
         if self._closed:
             raise Unavailable(f"redis at {self._server.shown}: this connection was closed")
         try:
+            if not self._connection.is_connected:
+                self._connection.connect()  # sending would connect, too, but without asking the sentinels
             self._connection.send_packed_command([request], check_health=False)
             return self._replies.read(count, wait_seconds + self._server.answer_seconds)
         except BaseException as error:
@@ -97,4 +99,5 @@ class Link:
     def _raise_server_wide(self, replies: Sequence[Reply]) -> None:
         for reply in replies:
             if isinstance(reply, redis.ResponseError) and error_code(reply) in SERVER_WIDE:
+                self._connection.disconnect()  # a primary that has become a replica stays one: find the new one
                 raise unavailable(self._server.shown, reply)

@@ -51,17 +51,28 @@ class Replies:
         return [self._reply() for _ in range(count)]
 
     def _reply(self) -> Any:
-        while (reply := self._reader.gets()) is _INCOMPLETE:
+        while (reply := self._next()) is _INCOMPLETE:
             chunk = self._sock.recv(CHUNK)
             if not chunk:
                 raise redis.ConnectionError("Connection closed by server.")
             self._reader.feed(chunk)
-        if isinstance(reply, redis.ConnectionError):
-            raise reply
         return reply
+
+    def _next(self) -> Any:
+        try:
+            return self._reader.gets()
+        except (TypeError, ValueError, MemoryError) as error:  # what no Redis server writes, such as a list as a key
+            raise redis.ConnectionError(f"Protocol error: {error!r}") from error
 
 
 def _reader() -> hiredis.Reader:
     return hiredis.Reader(
-        protocolError=redis.ConnectionError, replyError=parse_error, errors="replace", notEnoughData=_INCOMPLETE
+        protocolError=redis.ConnectionError, replyError=_error, errors="replace", notEnoughData=_INCOMPLETE
     )
+
+
+def _error(text: str) -> redis.RedisError:
+    error = parse_error(text)
+    if isinstance(error, redis.ConnectionError):
+        raise error
+    return error

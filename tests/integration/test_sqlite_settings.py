@@ -18,7 +18,7 @@ print(apsw.memory_used(), db.status(apsw.SQLITE_DBSTATUS_LOOKASIDE_USED)[1])
 
 
 def test_memory_is_not_counted_and_small_allocations_have_their_place(tmp_path: Path) -> None:
-    """By default it is counted, and 123 places of a connection are all there are."""
+    """By default it is counted, and a connection has 123 places."""
     source = {"PYTHONPATH": str(Path(__file__).resolve().parents[2])}
     found = subprocess.run(
         [sys.executable, "-c", LOOK], cwd=tmp_path, env=source, capture_output=True, text=True, check=True

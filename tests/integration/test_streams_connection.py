@@ -9,7 +9,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import redis
 
+from metawsm.bus.ports import Message, Publication
 from metawsm.domain.errors import PolicyError, Unavailable
 from metawsm.streams.choice import Choice, Kind, choose
 from metawsm.streams.connection import endpoint, hide_password, with_database
@@ -126,20 +128,30 @@ def test_a_server_that_wants_a_password_is_passed_over(start_broker: Start) -> N
     assert "Authentication" in choice.reason
 
 
-@pytest.fixture
-def sentinel(tmp_path: Path) -> Iterator[tuple[int, int]]:
-    """A real primary and a sentinel that watches it; gives the sentinel's and the primary's port."""
+def _sentinel(folder: Path, config: Path) -> subprocess.Popen[bytes]:
+    binary = str(shutil.which("redis-server"))
+    return subprocess.Popen([binary, str(config), "--sentinel"], stdout=subprocess.DEVNULL, cwd=folder)
+
+
+def _server(folder: Path, port: int, *options: str) -> subprocess.Popen[bytes]:
     binary = shutil.which("redis-server")
     if binary is None:
         missing("redis-server is not installed")
-    primary, watcher = free_port(), free_port()
+    return subprocess.Popen([binary, "--port", str(port), *options], stdout=subprocess.DEVNULL, cwd=folder)
+
+
+@pytest.fixture
+def sentinel(tmp_path: Path) -> Iterator[tuple[int, int]]:
+    """A real primary with a replica, and a sentinel that watches them; gives the sentinel's and the primary's port."""
+    primary, replica, watcher = free_port(), free_port(), free_port()
     config = tmp_path / "sentinel.conf"
     config.write_text(f"port {watcher}\nbind 127.0.0.1\nsentinel monitor mine 127.0.0.1 {primary} 1\n")
-    quiet = {"stdout": subprocess.DEVNULL, "cwd": tmp_path}
-    processes = [
-        subprocess.Popen([binary, "--port", str(primary), "--save", ""], **quiet),  # type: ignore[call-overload]
-        subprocess.Popen([binary, str(config), "--sentinel"], **quiet),  # type: ignore[call-overload]
-    ]
+    fresh = ["--save", "", "--repl-diskless-sync-delay", "0"]
+    follows = ["--replicaof", "127.0.0.1", str(primary), "--dbfilename", "replica"]
+    processes = [_server(tmp_path, primary, *fresh), _server(tmp_path, replica, *fresh, *follows)]
+    with redis.Redis(port=primary) as asked:
+        eventually(lambda: asked.info("replication")["connected_slaves"] == 1, timeout=20)
+    processes.append(_sentinel(tmp_path, config))
     yield watcher, primary
     for process in processes:
         process.kill()
@@ -147,9 +159,45 @@ def sentinel(tmp_path: Path) -> Iterator[tuple[int, int]]:
 
 
 def test_a_sentinel_url_finds_the_primary(sentinel: tuple[int, int]) -> None:
-    """The sentinels are asked where the data is, also when one of them is not there."""
+    """The sentinels are asked where the data is, also when one of them is not there, by every connection."""
     watcher, _ = sentinel
     url = f"redis+sentinel://127.0.0.1:{free_port()},127.0.0.1:{watcher}/mine/2"
     transport = RedisTransport(url, "c")
     assert eventually(transport.server_facts, timeout=10).version.startswith("redis")
+    assert _published(transport)
     transport.close()
+
+
+def test_after_a_failover_every_connection_goes_to_the_new_primary(sentinel: tuple[int, int]) -> None:
+    """The old primary has become a replica and refuses writes: that connection is given up, the next one is right."""
+    watcher, primary = sentinel
+    transport = RedisTransport(f"redis+sentinel://127.0.0.1:{watcher}/mine", "c")
+    eventually(lambda: _published(transport), timeout=10)
+    with redis.Redis(port=watcher) as asked:
+        eventually(lambda: asked.execute_command("SENTINEL", "FAILOVER", "mine"), timeout=20)
+    with redis.Redis(port=primary) as old:
+        eventually(lambda: old.info("replication")["role"] == "slave", timeout=30)
+    assert eventually(lambda: _published(transport), timeout=30)
+    transport.close()
+
+
+def _published(transport: RedisTransport) -> bool:
+    told = transport.exchange([Publication("t", Message("u", {}, b"{}"))], [], [])
+    return list(told.faults) == [None]
+
+
+def test_a_connection_to_what_has_become_a_replica_is_given_up(start_broker: Start) -> None:
+    """It refuses every write from now on: the next attempt asks anew where the primary is."""
+    broker = start_broker()
+    transport = RedisTransport(broker.url, "c")
+    assert _published(transport)
+    assert _connections(broker)
+    broker.client().replicaof("127.0.0.1", str(free_port()))
+    with pytest.raises(Unavailable, match="READONLY"):
+        _published(transport)
+    eventually(lambda: not _connections(broker))
+    transport.close()
+
+
+def _connections(broker: ServerHandle) -> list[str]:
+    return [str(each["addr"]) for each in broker.client().client_list() if each["name"] == "metawsm"]

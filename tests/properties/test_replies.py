@@ -70,6 +70,13 @@ def test_replies_come_out_as_written(wanted: list[Any], cuts: list[int]) -> None
         parser.read(1, 1)
 
 
+@pytest.mark.parametrize("odd", [b"%1\r\n*0\r\n:1\r\n", b"-MOVED nowhere\r\n", b"HTTP/1.1 400 Bad Request\r\n"])
+def test_what_no_server_of_this_kind_writes_is_a_known_error(odd: bytes) -> None:
+    """A map whose key is a list, an error without its address, another protocol: the connection is of no use."""
+    with pytest.raises(redis.ConnectionError):
+        replies([odd]).read(1, 1)
+
+
 @given(st.binary(max_size=40))
 def test_garbage_is_a_reply_or_a_known_error(data: bytes) -> None:
     """Something that is no Redis server makes nothing but the errors that a link translates."""
@@ -82,8 +89,9 @@ def test_errors_stand_in_the_place_of_replies() -> None:
     ((first, error),) = replies([b"*2\r\n+OK\r\n-WRONGTYPE not this\r\n"]).read(1, 1)
     assert first == b"OK"
     assert isinstance(error, redis.ResponseError)
-    with pytest.raises(redis.ConnectionError):
-        replies([b"-LOADING the data\r\n"]).read(1, 1)
+    for useless in (b"-LOADING the data\r\n", b"*2\r\n+OK\r\n-LOADING the data\r\n"):
+        with pytest.raises(redis.ConnectionError):
+            replies([useless]).read(1, 1)
 
 
 def test_a_real_socket_times_out() -> None:
