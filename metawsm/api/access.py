@@ -18,7 +18,7 @@ from metawsm.domain.envelope import Actor
 from metawsm.domain.errors import InvalidFields, NotAllowed, Unauthenticated
 from metawsm.domain.states import ACTOR_TYPES, OUTSIDE_ACTORS
 
-HOW_TO_SEND_IT = "send `Authorization: Bearer <token>` with the one line of .metawsm/token"
+HOW_TO_SEND_IT = "send `Authorization: Bearer <token>` with the one line of .metawsm/token (beside the database)"
 _FORWARDED = (
     "HTTP_FORWARDED", "HTTP_VIA", "HTTP_X_FORWARDED_FOR", "HTTP_X_FORWARDED_HOST", "HTTP_X_FORWARDED_PROTO",
     "HTTP_X_REAL_IP",

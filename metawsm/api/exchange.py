@@ -106,7 +106,10 @@ def _parsed(text: str) -> dict[str, str]:
         raise Malformed(f"the query string cannot be read: {_short(error)}") from error
     query = dict(pairs)
     if len(query) != len(pairs):
-        raise Malformed("a query parameter is given more than once")
+        names = [name for name, _ in pairs]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        told = "is given more than once"
+        raise Malformed(f"query parameter {', '.join(map(repr, twice))} {told}", fields={n: [told] for n in twice})
     return query
 
 

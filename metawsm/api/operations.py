@@ -141,7 +141,7 @@ HEALTH = Operation(
 DEBUG = Operation(
     "show_debug",
     "/forum/debug",
-    "The newest outbox rows, events and threads, and the state of the streams",
+    "The newest outbox rows and jobs, the newest events and threads of a ticket or run, and the state of the streams",
     "Debug",
     (TICKET, RUN_ID, number("limit", "most rows of each kind", 50, LARGEST_PAGE, 1)),
 )

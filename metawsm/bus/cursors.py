@@ -26,6 +26,11 @@ def encode(question: int, parts: Sequence[Part]) -> str:
     return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
 
+def faulty(why: str) -> Malformed:
+    """The error for a cursor that cannot be used."""
+    return Malformed(f"the cursor {why}", fields={"cursor": [why]})
+
+
 def decode(cursor: str, question: int, kinds: Sequence[type]) -> tuple[Any, ...]:
     """The parts of a cursor, of these kinds. Raises Malformed unless `encode` made it for this question."""
     values = _values(cursor)
@@ -36,9 +41,9 @@ def decode(cursor: str, question: int, kinds: Sequence[type]) -> tuple[Any, ...]
         and all(map(_storable, values))
     )
     if not good:
-        raise Malformed("the cursor is not one that this program gave out; leave it out to begin anew")
+        raise faulty("is not one that this program gave out; leave it out to begin anew")
     if values[0] != question:
-        raise Malformed("the cursor belongs to another query; leave it out when filters, viewer or order change")
+        raise faulty("belongs to another query; leave it out when filters, viewer or order change")
     return tuple(values[1:])
 
 
@@ -63,5 +68,5 @@ def sequence(cursor: str | int | None) -> int:
     """A cursor that is a plain sequence, 0 by default. Raises Malformed."""
     text = str(cursor or 0)
     if not (text.isascii() and text.isdigit() and len(text) <= 18):
-        raise Malformed(f"the cursor {text[:40]!r} is not a sequence: a whole number from 0 on")
+        raise faulty(f"must be a sequence, a whole number from 0 on, not {text[:40]!r}")
     return int(text)

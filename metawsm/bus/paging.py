@@ -9,7 +9,6 @@ from attrs import frozen
 
 from metawsm.bus import cursors
 from metawsm.bus.ports import Db
-from metawsm.domain.errors import Malformed
 from metawsm.domain.thread import Thread
 
 # Keys looked at for one page. Where filters meet that share no index, a page may end here: short, with a cursor.
@@ -69,7 +68,7 @@ def read_page(
 
 def _check(stretches: Sequence[Stretch], begin: tuple[int, Place] | None) -> None:
     if begin is not None and not (begin[0] < len(stretches) and type(begin[1][0]) is stretches[begin[0]].by):
-        raise Malformed("the cursor is not one that this program gave out; leave it out to begin anew")
+        raise cursors.faulty("is not one that this program gave out; leave it out to begin anew")
 
 
 def portion(items: Iterable[T], size: Callable[[T], int], most: int) -> Iterator[T]:

@@ -69,14 +69,13 @@ def _hint(error: MetawsmError, sent: Found, agents: bool) -> str:
         return "somebody was faster; look with `metawsm.pyz forum thread` and repeat"
     if error.code == "outcome_unknown" and error.details.get("command_id"):
         return f"look with `metawsm.pyz forum command --command-id {error.details['command_id']}`"
-    if getattr(error, "status", 0) >= 500 and getattr(error, "correlation_id", ""):
-        return f"the daemon's log says more under correlation id {getattr(error, 'correlation_id', '')}"
-    return ""
+    correlation = getattr(error, "correlation_id", "") if error.code == "internal" else ""
+    return f"the daemon's log says more under correlation id {correlation}" if correlation else ""
 
 
 def _token_hint(error: MetawsmError, sent: Found, agents: bool) -> str:
     """Where the token that was refused is from, and where the right one is."""
-    right = "run from the daemon's folder, or set METAWSM_TOKEN_FILE to its .metawsm/token"
+    right = "run from the daemon's folder, or set METAWSM_TOKEN_FILE to its .metawsm/token (beside its database)"
     if error.code == "unauthenticated" and sent.token:
         if not sent.named:
             return f"the token of {sent.source} was used and is another one: {right}"

@@ -13,6 +13,7 @@ from metawsm.cli.output import note, print_json, say
 from metawsm.cli.session import Session
 from metawsm.cli.text import one_line
 from metawsm.client.feed import State, follow
+from metawsm.domain.errors import Obstructed
 
 PAGE = 500
 
@@ -45,7 +46,7 @@ def stored(session: Session, cursor: int, query: Mapping[str, Any]) -> Iterator[
         page = session.get("/forum/events", {**query, "cursor": cursor, "limit": PAGE})
         yield from page["events"]
         if page.get("reset"):
-            note(f"metawsm: {one_line(page['reset'])}; nothing was read, start without --cursor")
+            raise Obstructed(f"{page['reset']}; nothing was read, start without --cursor")
         if page["next_cursor"] == cursor:
             return
         cursor = page["next_cursor"]

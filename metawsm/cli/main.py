@@ -12,7 +12,7 @@ import click
 from metawsm.cli.exit_codes import ExitCode, exit_code
 from metawsm.cli.failures import Failure, bug_line, lines, usage_line
 from metawsm.cli.lazy import UNCUT, LazyGroup
-from metawsm.cli.output import note, say, silence_stdout
+from metawsm.cli.output import note, print_json, say, silence_stdout
 from metawsm.domain.errors import MetawsmError
 
 
@@ -111,9 +111,10 @@ def run(arguments: list[str]) -> int:
         note(usage_line(error))
         return ExitCode.USAGE
     except Failure as failure:
-        return _told(failure.error, lines(failure.error, failure.flags, failure.sent, agents=failure.agents))
+        told = lines(failure.error, failure.flags, failure.sent, agents=failure.agents)
+        return _told(failure.error, told, as_json="--json" in arguments)
     except MetawsmError as error:
-        return _told(error, lines(error, {}))
+        return _told(error, lines(error, {}), as_json="--json" in arguments)
     except Exception as error:  # noqa: BLE001 - a bug, or a fault that no driver's list knows; people get a line of it
         note(bug_line(error))
         return ExitCode.FAILED
@@ -134,8 +135,13 @@ def _invoke(arguments: list[str]) -> object:
         return end.exit_code
 
 
-def _told(error: MetawsmError, texts: list[str]) -> int:
-    """Write the lines and return the exit code of the error."""
+def _told(error: MetawsmError, texts: list[str], as_json: bool) -> int:
+    """Write the lines, the daemon's own answer for a program, and return the exit code of the error."""
+    if as_json and (answer := getattr(error, "answer", None)):
+        try:
+            print_json(answer)
+        except BrokenPipeError:  # the code tells enough
+            silence_stdout()
     for text in texts:
         note(text)
     return exit_code(error)

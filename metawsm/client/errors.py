@@ -20,10 +20,11 @@ class BadAnswer(MetawsmError):
 
 
 class ApiError(MetawsmError):
-    """The daemon refused: `status` and the members of its error object; `body` is the whole answer as it came.
+    """The daemon refused: `status` and the members of its error object.
 
-    `code` is the daemon's, for example `not_found`; `unknown` when the answer had no error object. `details` holds the
-    error's details and, for a conflict, the current view as `thread`.
+    `body` is the whole answer as it came, `answer` its object. `code` is the daemon's, for example `not_found`;
+    `unknown` when the answer had no error object. `details` holds the error's details and, for a conflict, the current
+    view as `thread`.
     """
 
     code: str  # type: ignore[misc] # each error has the code that the daemon gave it
@@ -38,6 +39,7 @@ class ApiError(MetawsmError):
         )
         self.status = status
         self.body = body
+        self.answer = answer
         self.code = str(error.get("code") or "unknown")
         self.correlation_id = str(error.get("correlation_id") or "")
 

@@ -15,7 +15,7 @@ from metawsm.client.backoff import pause
 from metawsm.client.connection import Connection, Lost
 from metawsm.client.errors import ApiError, BadAnswer, DaemonUnreachable
 from metawsm.client.frames import CLOSE, PING, TEXT, FrameReader, Message, close_reason, encode_frame
-from metawsm.client.http import BASE, Client, api_error
+from metawsm.client.http import BASE, Client, refusal
 
 PATH = f"{BASE}/forum/stream"
 GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455, section 1.3
@@ -228,7 +228,7 @@ def _open(client: Client, query: Mapping[str, object]) -> tuple[socket.socket, b
     try:
         response, _keep = connection.exchange(client.upgrade_head(PATH, query, headers), b"", 10.0)
         if response.status != 101:
-            raise api_error(response)
+            raise refusal(response, client.address)
         wanted = binascii.b2a_base64(
             hashlib.sha1((key + GUID).encode(), usedforsecurity=False).digest(), newline=False
         ).decode()

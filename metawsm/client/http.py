@@ -8,11 +8,11 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from metawsm.client.address import parse_address, quote
+from metawsm.client.address import Address, parse_address, quote
 from metawsm.client.backoff import pause
 from metawsm.client.connection import Connection, Lost, Response, Silent, unreachable
 from metawsm.client.errors import ApiError, BadAnswer, DaemonUnreachable
-from metawsm.domain.errors import InvalidFields
+from metawsm.domain.errors import InvalidFields, MetawsmError
 
 BASE = "/api/v1"
 TRIES = 3
@@ -57,7 +57,7 @@ class Client:
         """Status and JSON object of a request below `/api/v1` that succeeded; ApiError for status 400 and above."""
         response = self.request(method, BASE + path, query, body, headers)
         if response.status >= 400:
-            raise api_error(response)
+            raise refusal(response, self.address)
         return response.status, json_object(response, self.address.url)
 
     def request(
@@ -182,17 +182,29 @@ def json_object(response: Response, url: str) -> dict[str, Any]:
     except (ValueError, RecursionError):
         value = None
     if not isinstance(value, dict):
-        raise BadAnswer(
-            f"what answers at {url} (status {response.status}) does not speak as metawsm does;"
-            " is it another program's port?"
-        )
+        raise _other_tongue(response, url)
     return value
 
 
-def api_error(response: Response) -> ApiError:
-    """The daemon's refusal as an error, also when something on the way answered without an error object."""
+def refusal(response: Response, address: Address) -> MetawsmError:
+    """The error for a status of 400 and more: the daemon's own, or what somebody else's answer means.
+
+    Without an error object it is not the daemon's: from 500 on a proxy says that it does not reach it.
+    """
     try:
-        answer = json.loads(response.body)
-    except (ValueError, RecursionError):
-        answer = None
-    return ApiError(response.status, response.body, answer if isinstance(answer, dict) else {})
+        answer = json_object(response, address.url)
+    except BadAnswer:
+        answer = {}
+    error = answer.get("error")
+    if isinstance(error, dict) and error.get("code"):
+        return ApiError(response.status, response.body, answer)
+    if response.status >= 500:
+        return unreachable(address, f"what answers there says {response.status}")
+    return _other_tongue(response, address.url)
+
+
+def _other_tongue(response: Response, url: str) -> BadAnswer:
+    return BadAnswer(
+        f"what answers at {url} (status {response.status}) does not speak as metawsm does;"
+        " is it another program's port?"
+    )

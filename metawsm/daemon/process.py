@@ -187,7 +187,7 @@ class Process:
         gc.collect()
         gc.freeze()  # what lives as long as the process need not be looked at again
         where = f"http://{address[0]}:{address[1]}"
-        log.info("serving %s, database %s", where, self._options.database)
+        log.info("serving %s, database %s, token %s", where, self._options.database, self._options.folder / "token")
         self._notifier.ready(f"serving {where}")
 
 

@@ -62,9 +62,19 @@ def whole_letter(letter: StoredLetter) -> dict[str, Any]:
         told["payload"] = None if payload is None else payload.decode()
     except UnicodeDecodeError:
         told["payload_base64"] = base64.b64encode(payload).decode()
-    told["metadata"] = json.loads(metadata) if metadata else None
+    told["metadata"] = (json.loads(metadata) if metadata else {}) | _poisoned(letter)
     told["consumer_group"] = told.pop("group")
     return _without_blanks(told)
+
+
+def _poisoned(letter: StoredLetter) -> dict[str, str]:
+    """What Watermill's poison queue adds to a message's metadata. Source: contract, section 3."""
+    return {
+        "reason_poisoned": letter.error or letter.reason,
+        "topic_poisoned": letter.topic,
+        "handler_poisoned": letter.handler,
+        "subscriber_poisoned": letter.group,
+    }
 
 
 def _short(row: dict[str, Any]) -> dict[str, Any]:

@@ -21,8 +21,8 @@ Every error over HTTP, whatever part answers it, is
 
 `code` is stable; `message` is for people and may change. `fields` names each faulty field of a body or query (members
 of a control signal as `payload.<member>`). `details` has further facts. `correlation_id` is the id of the command, if
-there is one, else it stands in the daemon's log. A 409 `stale_sequence` carries the current view as `thread` beside
-`error`.
+there is one; with the code `internal` the daemon's log has more under it. A 409 `stale_sequence` carries the current
+view as `thread` beside `error`. An answer of 400 or more without such an object is not the daemon's.
 
 What is refused with 4xx before it was accepted, or with 503, has stored nothing, and its idempotency key is free.
 What was rejected afterwards (403, 404, 409 or 422 with the command's id) is kept as the command's outcome: the same

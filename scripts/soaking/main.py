@@ -178,7 +178,7 @@ class Soak:
         samples, counts = self._sampler.samples, self._load.ledger.counts()
         recoveries = [fault.healthy_after for fault in faults.done]
         rate = EXPECTED_PER_SECOND * TIMES * EVENTS_PER_WRITE
-        found = verdict.checks(samples, wrong, recoveries, MOST_ENTRIES, rate)
+        found = verdict.checks(samples, wrong, recoveries, MOST_ENTRIES, rate, self._seconds)
         told = {"rate": EXPECTED_PER_SECOND * TIMES, "unclear": self._load.ledger.unclear, "events": self.head}
         told |= {"applied": counts.applied, "rejected": counts.rejected, "external": counts.external}
         return {

@@ -219,7 +219,7 @@ QUERIES = [
     ("/forum/events?cursor=" + "9" * 30, "cursor"),
     ("/forum/stats?limit=0", "limit"), ("/forum/debug?limit=501", "limit"), ("/forum/debug?x=1", "x"),
     ("/forum/threads/fthr-x?limit=501", "limit"), ("/forum/threads/fthr-x?posts_before=x", "posts_before"),
-    ("/forum/commands/x?y=1", "y"), ("/health?x=1", "x"),
+    ("/forum/commands/x?y=1", "y"), ("/health?x=1", "x"), ("/forum/threads?state=new&ticket=a&state=new", "state"),
 ]  # fmt: skip
 
 
@@ -246,7 +246,7 @@ def test_bad_cursors(rest: Rest, path: str, cursor: str) -> None:
     """A cursor that this program did not give out is 400."""
     reply = rest.send("GET", f"/forum/{path}cursor={cursor}")
     assert (reply.status, reply.error["code"]) == (400, "malformed")
-    assert "cursor" in reply.error["message"]
+    assert "cursor" in reply.error["message"] and list(reply.error["fields"]) == ["cursor"]
 
 
 def test_a_cursor_of_another_query(rest: Rest) -> None:

@@ -40,6 +40,28 @@ def test_watch_once_prints_what_is_there() -> None:
     assert asked == ["0", "500", "2500", "4500", "4600"]
 
 
+def test_watch_once_says_that_its_cursor_is_of_another_life() -> None:
+    """Whoever resumes by cursor must not take the silence for nothing new: the exit code is that of a conflict."""
+    page = {"events": [], "next_cursor": 7, "reset": "cursor 99 is beyond the head 7"}
+    with scripted(says_json(200, page)) as server:
+        done = shell(["forum", "watch", "--once", "--json", "--cursor", "99"], METAWSM_SERVER=server.url)
+    assert (done.returncode, done.stdout) == (4, "")
+    assert "beyond the head 7; nothing was read, start without --cursor" in done.stderr
+
+
+def test_a_refusal_is_json_for_a_program() -> None:
+    """With `--json` the daemon's answer stands on stdout, a conflict's current view with it; without, nothing."""
+    error = {"code": "stale_sequence", "message": "moved on", "correlation_id": "c"}
+    refused = {"error": error, "thread": VIEW}
+    verb = ["forum", "priority", "--thread-id", "fthr-1", "--priority", "low"]
+    with scripted(says_json(409, refused), says_json(409, refused)) as server:
+        told = shell([*verb, "--json"], METAWSM_SERVER=server.url)
+        plain = shell(verb, METAWSM_SERVER=server.url)
+    assert (told.returncode, json.loads(told.stdout)) == (4, refused)
+    assert (plain.returncode, plain.stdout) == (4, "")
+    assert "moved on" in told.stderr and "moved on" in plain.stderr
+
+
 def test_help_says_whole_sentences() -> None:
     """`help` is the help, of a command too; no line of a list is cut; options are sentences."""
     top, forum = shell(["help"]), shell(["help", "forum"])

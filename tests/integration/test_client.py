@@ -155,9 +155,12 @@ def test_an_error_of_the_daemon_is_told_in_its_words() -> None:
     assert (found.correlation_id, found.details) == ("c", {"d": 1, "thread": {"x": 1}})
 
 
-def test_an_error_without_an_error_object_is_still_an_error() -> None:
-    """A proxy's error page does not become a traceback."""
-    with scripted(replies(answer(502, b"<html>"))) as server, pytest.raises(ApiError, match="status 502"):
+@pytest.mark.parametrize("body", [b"<html>", b"[]", b'{"error": "no"}', b'{"detail": "no"}'])
+def test_an_error_without_an_error_object_is_not_the_daemons(body: bytes) -> None:
+    """Another program's "not found" is no thread that is missing; a proxy's page says that the daemon is away."""
+    with scripted(replies(answer(404, body))) as server, pytest.raises(BadAnswer, match="another program's port"):
+        client(server).call("GET", "/x")
+    with scripted(replies(answer(502, body))) as server, pytest.raises(DaemonUnreachable, match="says 502"):
         client(server).call("GET", "/x")
 
 

@@ -279,7 +279,8 @@ def test_an_entry_without_a_payload_is_kept_as_it_came(daemon: Daemon, redis_cli
     """What no program of the forum has sent is shown with its fields; a replay says that there was no payload."""
     redis_client.xadd(TOPIC, {b"foo": b"bar", b"odd": b"\xff"})
     letter = daemon.request("GET", f"{LETTERS}/{only(daemon)['id']}").body["dead_letter"]
-    assert (letter["reason"], letter["metadata"]) == ("malformed", {"foo": "bar", "odd": "\\xff"})
+    assert letter["reason"] == "malformed"
+    assert letter["metadata"].items() >= {"foo": "bar", "odd": "\\xff"}.items()
     refused = act(daemon, letter["id"], "replay")
     assert refused.status == 409 and "had no payload" in refused.error["message"]
 

@@ -125,6 +125,7 @@ class Ledger:
         eventually(self._all_done, timeout=self.patience)
         with database(self.daemon.database) as db:
             self._check_once(db)
+            self._check_outcomes(db)
             check_database(db)
             before = read_models(db)
         rebuild(self.daemon, self.patience)
@@ -145,6 +146,31 @@ class Ledger:
             if "body" in entry.body:
                 expected = 1 if entry.applied else 0
                 assert found.get(entry.body["body"], 0) == expected, (entry, found.get(entry.body["body"]))
+
+    def _check_outcomes(self, db: apsw.Connection) -> None:
+        """What a client was told is what became of its command, also of one without a text: a state, a priority."""
+        kept: dict[str, tuple[str, str | None]] = {key: (outcome, made) for key, outcome, made in db.execute(OUTCOMES)}
+        for entry in self.entries:
+            outcome, made = kept.get(entry.key, (None, None))
+            assert outcome == "applied" if entry.applied else outcome in (None, "rejected"), (entry, outcome)
+            assert made is not None or not entry.applied, (entry, "its newest event is not in the log")
+            assert not entry.applied or _shows(entry), (entry, "the answer does not show what was asked for")
+
+
+def _shows(entry: Entry) -> bool:
+    """Whether the view in the answer has the state or the priority that was asked for."""
+    assert entry.reply is not None
+    shown = entry.reply.body["thread"]
+    return all(shown[name] == entry.body[sent] for sent, name in SETTINGS.items() if sent in entry.body)
+
+
+SETTINGS = {"to_state": "state", "priority": "priority"}
+
+
+OUTCOMES = """
+SELECT k.key, o.outcome, e.event_id FROM idempotency_keys k JOIN forum_outbox o ON o.message_id = k.command_id
+LEFT JOIN forum_events e ON e.sequence = o.outcome_json ->> 'last_sequence' AND e.thread_id = o.message_key
+"""
 
 
 def _opening(thread_id: str) -> dict[str, Any]:

@@ -50,6 +50,13 @@ def test_memory_may_grow_by_a_fifth(last: float, good: bool) -> None:
     assert next(check for check in checks if check.what.startswith("memory, resident")).good is good
 
 
+def test_growth_is_measured_while_there_is_load() -> None:
+    """What is given back when the clients have gone hides no growth."""
+    samples = life(1, 0, 300, [100.0, 100.0, 130.0]) + life(1, 300, 400, [50.0])
+    told = verdict.checks(samples, [], [], 1000, 1.0, 300.0)
+    assert next(check for check in told if check.what.startswith("memory, resident")).got.endswith("1.30")
+
+
 @pytest.mark.parametrize(
     ("change", "broken"),
     [
