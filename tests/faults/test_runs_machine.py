@@ -90,6 +90,7 @@ def test_no_room_for_the_database(cramped: tuple[Lab, Toolbox], tmp_path: Path) 
             eventually(lambda: refused(lab), timeout=30)
             go.touch()
             eventually(lambda: lab.daemon.request("GET", "/health").status == 503, timeout=20)
+            eventually(lambda: "became of a job waits to be stored" in lab.daemon.log.read_text(), timeout=20)
             assert busy(lab, run_id) == "create_workspace"
         lab.until(run_id, "completed", timeout=60)
     starts = [step["attempts"] for step in lab.run(run_id)["steps"]]
@@ -104,9 +105,13 @@ def busy(lab: Lab, run_id: str) -> str | None:
 
 
 def refused(lab: Lab) -> bool:
-    """Whether nothing can be stored any more."""
-    ask = {"ticket": "MET-9", "title": "t", "body": "x" * 60_000, "actor_type": "agent"}
-    return lab.daemon.request("POST", "/forum/threads", ask).status not in (201, 202)
+    """Whether nothing can be stored any more, large or small."""
+
+    def is_refused(size: int) -> bool:
+        ask = {"ticket": "MET-9", "title": "t", "body": "x" * size, "actor_type": "agent"}
+        return lab.daemon.request("POST", "/forum/threads", ask).status not in (201, 202)
+
+    return is_refused(60_000) and is_refused(10)
 
 
 @pytest.mark.parametrize("jump", [HOUR, -HOUR])
