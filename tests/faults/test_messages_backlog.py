@@ -38,7 +38,7 @@ def test_a_backlog_is_drained_in_order(
         slowest = max(slowest, time.monotonic() - sent)
         asked += 1
         time.sleep(0.02)  # what was asked just now is on its way for some milliseconds, and no backlog
-        assert time.monotonic() - began < 60 + commands / 250, "it hardly drains"
+        assert time.monotonic() - began < 30 + commands / 1000, "it hardly drains"
     assert slowest < MOST_SECONDS
     crowd.check()
     check_at_rest(daemon)

@@ -104,9 +104,10 @@ def test_away_under_load(
         eventually(lambda: is_named(daemon))
         check_daemon_is_up(daemon)
         time.sleep(seconds)
-    left = undone(daemon)
-    broker.start()
-    took = recovery(daemon)
+        left = undone(daemon)
+        broker.start()
+        took = recovery(daemon)
+        ledger.await_applied()
     assert took < RECOVERY_SECONDS
     assert {entry.first_status for entry in ledger.entries[1:]} <= {200, 201, 202, 409}
     check_whole(ledger, broker)
