@@ -184,9 +184,7 @@ def _reads(results: Results) -> Iterator[str]:
     yield "| kind | questions | " + " | ".join(f"{size['threads']:,} threads" for size in sizes) + " |"
     yield "|---|---|" + "---|" * len(sizes)
     for kind, first in sizes[0]["kinds"].items():
-        yield (
-            f"| {kind} | {first['questions']} | "
-            + " | ".join(f"{size['kinds'][kind]['p95']:.1f}" for size in sizes)
-            + " |"
-        )
+        found = (size["kinds"].get(kind) for size in sizes)  # a size that was measured earlier may lack a new kind
+        cells = " | ".join(f"{each['p95']:.1f}" if each else "" for each in found)
+        yield f"| {kind} | {first['questions']} | {cells} |"
     yield ""

@@ -50,6 +50,20 @@ def test_a_page_holds_only_what_was_measured(tmp_path: Path) -> None:
         ET.fromstring(picture.read_text())
 
 
+def test_a_kind_of_question_that_was_not_asked_earlier_is_left_blank(tmp_path: Path) -> None:
+    """Sizes are measured one by one: the page is written although the others know fewer kinds."""
+    kinds = {"list": {"questions": 2, "p95": 1.0}, "inbox": {"questions": 3, "p95": 2.0}}
+    read = {"threads": 100, "questions": 5, "p95": 2.0, "kinds": kinds}
+    older = read | {"threads": 20_000, "kinds": {"list": kinds["list"]}}
+    results = {
+        name: {"at": "2026-01-01 00:00 UTC", "command": f"scripts/bench {name}", "result": result}
+        for name, result in (("reads-100", read), ("reads-20000", older))
+    }
+    report.write(results, "a machine", tmp_path)
+    page = (tmp_path / "benchmarks.md").read_text()
+    assert "| list | 2 | 1.0 | 1.0 |" in page and "| inbox | 3 | 2.0 |  |" in page
+
+
 def test_percentiles_of_few_values() -> None:
     """The share is clamped to what is there, and a curve has the number of points asked for."""
     assert figures.at([1.0, 2.0, 3.0], 0.99) == 3.0
