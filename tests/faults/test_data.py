@@ -13,7 +13,7 @@ import apsw
 import pytest
 
 from metawsm.storage.schema_steps import STEPS
-from tests.support.daemon import Daemon
+from tests.support.daemon import Daemon, own_program
 from tests.support.eventually import eventually
 from tests.support.ledger import database
 from tests.support.lived_in import answers, live_in
@@ -29,9 +29,7 @@ FIXTURES = Path(__file__).parents[1] / "golden" / "schemas"
 
 def ran(daemon: Daemon, *arguments: str) -> str:
     """What the daemon's own program says on a success, in its folder."""
-    done = subprocess.run(
-        [*daemon.command, *arguments], cwd=daemon.folder, env=environment(), capture_output=True, text=True, timeout=60
-    )
+    done = own_program(daemon, *arguments)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.daemon import Daemon
+from tests.support.daemon import Daemon, own_program
 from tests.support.eventually import eventually
 from tests.support.ledger import database, feed_sequences, read_models, rebuild
 from tests.support.raw_ws import RawWs
@@ -32,19 +32,12 @@ def titles(daemon: Daemon) -> list[str]:
     return sorted(view["title"] for view in daemon.request("GET", "/forum/threads").body["threads"])
 
 
-def run(daemon: Daemon, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run the daemon's own program in its folder."""
-    return subprocess.run(
-        [*daemon.command, *arguments], cwd=daemon.folder, env=environment(), capture_output=True, text=True, timeout=60
-    )
-
-
 def restored(daemon: Daemon, file: str, *, lost: bool = False) -> dict[str, Any]:
     """Stop the daemon and restore; with `lost` the database has vanished before. What the program says."""
     daemon.stop()
     if lost:
         daemon.database.unlink()
-    done = run(daemon, "backup", "restore", file, "--json")
+    done = own_program(daemon, "backup", "restore", file, "--json")
     assert done.returncode == 0, done.stderr
     told: dict[str, Any] = json.loads(done.stdout)["restored"]
     return told

@@ -128,16 +128,11 @@ def test_a_server_that_wants_a_password_is_passed_over(start_broker: Start) -> N
     assert "Authentication" in choice.reason
 
 
-def _sentinel(folder: Path, config: Path) -> subprocess.Popen[bytes]:
-    binary = str(shutil.which("redis-server"))
-    return subprocess.Popen([binary, str(config), "--sentinel"], stdout=subprocess.DEVNULL, cwd=folder)
-
-
-def _server(folder: Path, port: int, *options: str) -> subprocess.Popen[bytes]:
+def _server(folder: Path, *options: str) -> subprocess.Popen[bytes]:
     binary = shutil.which("redis-server")
     if binary is None:
         missing("redis-server is not installed")
-    return subprocess.Popen([binary, "--port", str(port), *options], stdout=subprocess.DEVNULL, cwd=folder)
+    return subprocess.Popen([binary, *options], stdout=subprocess.DEVNULL, cwd=folder)
 
 
 @pytest.fixture
@@ -148,10 +143,11 @@ def sentinel(tmp_path: Path) -> Iterator[tuple[int, int]]:
     config.write_text(f"port {watcher}\nbind 127.0.0.1\nsentinel monitor mine 127.0.0.1 {primary} 1\n")
     fresh = ["--save", "", "--repl-diskless-sync-delay", "0"]
     follows = ["--replicaof", "127.0.0.1", str(primary), "--dbfilename", "replica"]
-    processes = [_server(tmp_path, primary, *fresh), _server(tmp_path, replica, *fresh, *follows)]
+    processes = [_server(tmp_path, *fresh, "--port", str(primary))]
+    processes.append(_server(tmp_path, *fresh, "--port", str(replica), *follows))
     with redis.Redis(port=primary) as asked:
         eventually(lambda: asked.info("replication")["connected_slaves"] == 1, timeout=20)
-    processes.append(_sentinel(tmp_path, config))
+    processes.append(_server(tmp_path, str(config), "--sentinel"))
     yield watcher, primary
     for process in processes:
         process.kill()

@@ -162,3 +162,10 @@ class Daemon:
             self.stop()
         except subprocess.TimeoutExpired:
             self.kill()
+
+
+def own_program(daemon: Daemon, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the daemon's own program in its folder."""
+    return subprocess.run(
+        [*daemon.command, *arguments], cwd=daemon.folder, env=environment(), capture_output=True, text=True, timeout=60
+    )
