@@ -256,10 +256,13 @@ def test_wait_drained_lets_a_long_replay_through(server: HttpProcess) -> None:
 
 
 def test_pings_during_large_frames_never_cut_one(server: HttpProcess) -> None:
-    """Pongs asked for in the middle of a long replay stand between whole frames."""
-    with RawWs(server.port, "/ws/flood?5000", receive_buffer=8192) as ws:
+    """Pongs asked for in the middle of a long replay stand between whole frames.
+
+    The replay is several times what a kernel buffers (4 MB here), so that it cannot be over before a ping is read.
+    """
+    with RawWs(server.port, "/ws/flood?20000", receive_buffer=8192) as ws:
         pongs, texts = 0, 0
-        while texts < 5000:
+        while texts < 20_000:
             if texts % 50 == 0:
                 ws.send(frame(9, b"p"))
             opcode, payload = ws.receive()
