@@ -19,9 +19,9 @@ from metawsm.domain.errors import InvalidFields, NotAllowed, Unauthenticated
 from metawsm.domain.states import ACTOR_TYPES, OUTSIDE_ACTORS
 
 HOW_TO_SEND_IT = "send `Authorization: Bearer <token>` with the one line of .metawsm/token (beside the database)"
-_FORWARDED = (
-    "HTTP_FORWARDED", "HTTP_VIA", "HTTP_X_FORWARDED_FOR", "HTTP_X_FORWARDED_HOST", "HTTP_X_FORWARDED_PROTO",
-    "HTTP_X_REAL_IP",
+_FORWARDED = frozenset(
+    {"HTTP_FORWARDED", "HTTP_VIA", "HTTP_X_FORWARDED_FOR", "HTTP_X_FORWARDED_HOST", "HTTP_X_FORWARDED_PROTO",
+     "HTTP_X_REAL_IP"}
 )  # fmt: skip
 
 
@@ -147,7 +147,7 @@ def _named(agent: Agent) -> str:
 
 
 def _is_loopback(request: Request) -> bool:
-    if any(name in request.environ for name in _FORWARDED):
+    if not _FORWARDED.isdisjoint(request.environ):
         return False  # a proxy on this machine speaks for somebody else
     return _is_loopback_address(str(request.environ.get("REMOTE_ADDR", "")))
 

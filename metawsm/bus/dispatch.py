@@ -11,7 +11,7 @@ from attrs import field, frozen
 
 from metawsm.bus import fields
 from metawsm.bus.catalogue import Catalogue
-from metawsm.bus.fresh import Decoded, Fresh
+from metawsm.bus.fresh import Decoded, Fresh, Said
 from metawsm.bus.ports import Db
 from metawsm.bus.specs import CommandSpec
 from metawsm.bus.work import Queued, Store, Tools, Work
@@ -61,6 +61,10 @@ class Outcome:
 
     def to_json(self) -> str:
         """The stored form: members at their defaults are left out."""
+        if self.body:  # an applied command: nothing of it needs an encoder
+            body = self.body_json or to_json(self.body)
+            sequence = self.last_sequence
+            return f'{{"kind":"{self.kind}","status":{self.status},"last_sequence":{sequence},"body":{body}}}'
         members = {
             "kind": self.kind,
             "status": self.status,
@@ -70,8 +74,7 @@ class Outcome:
             "faults": self.faults,
             "details": self.details,
         }
-        text = to_json({name: value for name, value in members.items() if value})
-        return f'{text[:-1]},"body":{self.body_json or to_json(self.body)}}}' if self.body else text
+        return to_json({name: value for name, value in members.items() if value})
 
     @staticmethod
     def from_json(text: str) -> Outcome:
@@ -147,23 +150,22 @@ class Dispatcher:
         now = self.tools.now()
         spec: CommandSpec | None = None
         try:
-            decoded = self.fresh.take(row.message_id)
-            members, body = ({}, {}) if decoded else read_command(row.text)
-            head = decoded.envelope if decoded else envelope_from(members)
+            said = self.fresh.take(row.message_id) or read_command(row.text)
+            head = said.envelope if isinstance(said, Decoded) else envelope_from(said[0])
             spec = self.catalogue.by_event_type(head.event_type)
-            outcome, queued, jobs = self._decide(db, spec, head, decoded or body, now)
+            outcome, queued, jobs = self._decide(db, spec, head, said, now)
         except Exception as error:
             raise HandlerBug(row, spec.name if spec else "decode", error) from error
         self.rows.finish(db, row.id, outcome, outcome.to_json(), now)
         return Handled(row, outcome, queued, jobs)
 
     def _decide(
-        self, db: Db, spec: CommandSpec, head: Envelope, said: Decoded | Mapping[str, Any], now: str
+        self, db: Db, spec: CommandSpec, head: Envelope, said: Said, now: str
     ) -> tuple[Outcome, tuple[Queued, ...], bool]:
         work = Work(db, self.store, self.tools, head, None, now)
         try:
             self._check_actor(head)
-            decoded = said if isinstance(said, Decoded) else _decoded(spec, head, said)
+            decoded = said if isinstance(said, Decoded) else _decoded(spec, head, said[1])
             work.expected_sequence = decoded.expected_sequence
             answer = spec.handle(work, decoded.message)
         except Rejected as error:

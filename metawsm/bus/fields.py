@@ -6,7 +6,8 @@ command from Redis and a flag of the command line, and describe the field in Ope
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from typing import Any, TypeVar
 
 import attrs
@@ -22,6 +23,9 @@ MOST_TOLD = 80
 MAX_SEQUENCE = 2**53 - 1  # what every JSON reader holds exactly
 
 
+Faults = dict[str, list[str]]
+
+
 @frozen
 class Rule:
     """What a field may hold. `max_bytes` counts UTF-8, `max_chars` characters; `about` is for people."""
@@ -35,6 +39,9 @@ class Rule:
     max_bytes: int | None = None
     max_items: int | None = None
     where: str = "body"  # body | path
+
+
+Check = Callable[[Rule, Any], str | None]
 
 
 def text(about: str, *, required: bool = False, blank: bool | None = None, max_chars: int | None = None,
@@ -99,38 +106,37 @@ def split(values: Mapping[str, Any], *messages: type) -> list[Any]:
 
     Raises InvalidFields naming every missing, unknown and faulty field at once.
     """
-    faults: dict[str, list[str]] = {}
-    known = [(message, rules_of(message)) for message in messages]
-    read = [_read(table, values, faults) for _, table in known]
+    faults: Faults = {}
+    read = [_read(_checks_of(message), values, faults) for message in messages]
     if sum(map(len, read)) < len(values):
-        allowed = [n for _, table in known for n in table]
+        allowed = [n for message in messages for n in rules_of(message)]
         for unknown in (n for n in values if n not in allowed):
             faults[unknown] = [f"is not known; known are: {', '.join(allowed)}"]
     if faults:
         raise InvalidFields(f"faulty field(s): {', '.join(faults)}", fields=faults)
-    return [message(**part) for (message, _), part in zip(known, read, strict=True)]
+    return [message(**part) for message, part in zip(messages, read, strict=True)]
 
 
-_CACHE: dict[type, dict[str, Rule]] = {}
-
-
+@cache
 def rules_of(message: type) -> dict[str, Rule]:
     """The rules of a message's fields by name, in order."""
-    table = _CACHE.get(message)
-    if table is None:
-        table = _CACHE[message] = {a.name: a.metadata[RULE] for a in attrs.fields(message)}
-    return table
+    return {a.name: a.metadata[RULE] for a in attrs.fields(message)}
 
 
-def _read(table: dict[str, Rule], values: Mapping[str, Any], faults: dict[str, list[str]]) -> dict[str, Any]:
+@cache
+def _checks_of(message: type) -> list[tuple[str, Rule, Check]]:
+    return [(field_name, rule, _FAULTS[rule.kind]) for field_name, rule in rules_of(message).items()]
+
+
+def _read(checks: Sequence[tuple[str, Rule, Check]], values: Mapping[str, Any], faults: Faults) -> dict[str, Any]:
     read: dict[str, Any] = {}
-    for field_name, rule in table.items():
+    for field_name, rule, fault_of in checks:
         value = values.get(field_name)
         if value is None:
             if rule.required:
                 faults[field_name] = ["is required"]
             continue
-        if fault := _FAULTS[rule.kind](rule, value):
+        if fault := fault_of(rule, value):
             faults[field_name] = [fault]
         read[field_name] = tuple(value) if type(value) is list else value
     return read
@@ -201,7 +207,7 @@ def _texts_fault(rule: Rule, value: Any) -> str | None:
 
 
 _NO_STRING = "must be a string"
-_FAULTS: dict[str, Callable[[Rule, Any], str | None]] = {
+_FAULTS: dict[str, Check] = {
     "text": _text_fault,
     "name": _name_fault,
     "thread_id": _thread_id_fault,

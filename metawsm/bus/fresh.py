@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from metawsm.bus.specs import Change
 from metawsm.domain.envelope import Envelope
 from metawsm.domain.events import Event
 from metawsm.domain.values import value_class
+from metawsm.messages.codec import Written
 
 if TYPE_CHECKING:
     from metawsm.bus.dispatch import CommandRow
@@ -20,46 +22,49 @@ LONGEST = 8192  # characters of a row's text
 
 @value_class
 class Decoded:
-    """What a command row says: its head, its checked message, and the sequence its sender expects."""
+    """What a command says: its head, its checked message, and the sequence its sender expects."""
 
     envelope: Envelope
     message: Any
     expected_sequence: int | None
 
 
+Said = Decoded | Written
+
+
 class Fresh:
     """A few commands by id, each with its row as it was stored or read: `id` and `key` of that never change."""
 
     def __init__(self) -> None:
-        self._kept: dict[str, tuple[CommandRow, Decoded | None]] = {}
+        self._kept: dict[str, tuple[CommandRow, Said]] = {}
 
-    def keep(self, row: CommandRow, decoded: Decoded | None = None) -> None:
-        """Remember a command, with what it says if that is known; the newest wins."""
+    def keep(self, row: CommandRow, said: Said) -> None:
+        """Remember a command and what it says; the newest wins."""
         if len(row.text) > LONGEST:
             return
         if len(self._kept) >= MOST:
             self._kept.clear()
-        self._kept[row.message_id] = row, decoded
+        self._kept[row.message_id] = row, said
 
     def row(self, command_id: str) -> CommandRow | None:
         """The command's row."""
         kept = self._kept.get(command_id)
         return kept and kept[0]
 
-    def take(self, command_id: str) -> Decoded | None:
+    def take(self, command_id: str) -> Said | None:
         """What the command says, if that is known, and forget it."""
         kept = self._kept.pop(command_id, None)
         return kept and kept[1]
 
 
 class FreshEvents:
-    """A few appended events by sequence.
+    """A few appended events by sequence, each with the thread before and after it where that is known.
 
     A sequence whose transaction was rolled back is given again: ask with the id that the row has.
     """
 
     def __init__(self) -> None:
-        self._kept: dict[int, Event] = {}
+        self._kept: dict[int, Change] = {}
 
     def keep(self, event: Event, text: str) -> None:
         """Remember an event whose payload has this text; the newest wins."""
@@ -67,9 +72,14 @@ class FreshEvents:
             return
         if len(self._kept) >= MOST:
             self._kept.clear()
-        self._kept[event.sequence] = event
+        self._kept[event.sequence] = Change(event, None, None)
 
-    def take(self, sequence: int, event_id: str) -> Event | None:
-        """The event of a row, and forget it."""
-        event = self._kept.pop(sequence, None)
-        return event if event is not None and event.envelope.event_id == event_id else None
+    def changed(self, change: Change) -> None:
+        """An event that may be kept has made this of its thread."""
+        if change.event.sequence in self._kept:
+            self._kept[change.event.sequence] = change
+
+    def take(self, sequence: int, event_id: str) -> Change | None:
+        """The event of a row with its threads, and forget it."""
+        change = self._kept.pop(sequence, None)
+        return change if change is not None and change.event.envelope.event_id == event_id else None

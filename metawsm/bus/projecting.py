@@ -11,7 +11,7 @@ from metawsm.bus.fields import MAX_SEQUENCE
 from metawsm.bus.fresh import FreshEvents
 from metawsm.bus.ports import Db, Row
 from metawsm.bus.specs import Change, ProjectionSpec
-from metawsm.domain.events import Event, ThreadOpened
+from metawsm.domain.events import ThreadOpened
 from metawsm.domain.thread import Thread, evolve
 from metawsm.messages.codec import EVENT_COLUMNS, event_of_row
 
@@ -87,8 +87,8 @@ class Projector:
         """
         applied = self.apply_after(db, position(db), limit, budget_seconds, skip)
         if applied.events:
-            db.execute(_BATCH, (applied.first, applied.last, now))
-            db.execute(_MOVE, (applied.last, now))
+            db.run(_BATCH, (applied.first, applied.last, now))
+            db.run(_MOVE, (applied.last, now))
         return applied
 
     def apply_after(
@@ -120,7 +120,7 @@ class Projector:
             return
         name = EVERY
         try:
-            change = self._change(db, self._event(db, row), threads)
+            change = self._change(db, self._told(db, row), threads)
             for name, apply in self._applies:
                 if not skip or (name, sequence) not in skip:
                     apply(db, change)
@@ -129,19 +129,22 @@ class Projector:
                 raise
             raise ProjectionFailed(name, sequence, str(row[1]), error) from error
 
-    def _event(self, db: Db, row: Row) -> Event:
-        if self._fresh is None:
-            return event_of_row(row)
-        event = self._fresh.take(row[0], row[1])
-        return event or event_of_row(next(iter(db.execute(_ONE, row[:1]))))
+    def _told(self, db: Db, row: Row) -> Change:
+        """The event of a row, with its threads as its handler knew them."""
+        told = self._fresh.take(row[0], row[1]) if self._fresh is not None else None
+        if told is not None:
+            return told
+        return Change(event_of_row(row if self._fresh is None else next(iter(db.execute(_ONE, row[:1])))), None, None)
 
-    def _change(self, db: Db, event: Event, threads: dict[str, Thread]) -> Change:
-        thread_id = event.envelope.thread_id
+    def _change(self, db: Db, told: Change, threads: dict[str, Thread]) -> Change:
+        """What the event makes of the thread as the read models have it, which may lack an event that was left out."""
+        event, thread_id = told.event, told.event.envelope.thread_id
         if thread_id is None:
-            return Change(event, None, None)
+            return told
         opens = isinstance(event.fact, ThreadOpened)
         before = None if opens else threads.get(thread_id) or self._find(db, thread_id)
-        after = evolve(before, event)
+        # What the handler made of the same thread is what would be made of it here.
+        after = told.after if told.after is not None and before == told.before else evolve(before, event)
         threads[thread_id] = after
         return Change(event, before, after)
 
@@ -156,5 +159,5 @@ def position(db: Db) -> int:
 
 def forget_batches(db: Db, keep: int = 100_000, limit: int = 200) -> int:
     """Delete at most `limit` rows about batches older than the newest `keep` sequences; return how many went."""
-    db.execute(_FORGET, (position(db) - keep, limit))
+    db.run(_FORGET, (position(db) - keep, limit))
     return db.changes()

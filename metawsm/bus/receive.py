@@ -68,10 +68,11 @@ class Identity:
 
     database_id: str
     epoch: int
+    origin: str = field(init=False)
+    """The value of the metadata `origin` of our messages."""
 
-    @property
-    def origin(self) -> str:
-        """The value of the metadata `origin` of our messages."""
+    @origin.default
+    def _origin(self) -> str:
         return f"{self.database_id}/{self.epoch}"
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import attrs
 from attrs import field, frozen
 
 from metawsm.bus.jobs import NewJob, step_job
 from metawsm.bus.ports import Db
+from metawsm.bus.specs import Change
 from metawsm.domain.envelope import Actor, Envelope
 from metawsm.domain.errors import NotFound, StaleSequence
 from metawsm.domain.events import Event, Fact, with_post_id
@@ -20,12 +21,15 @@ from metawsm.domain.thread import Thread, evolve
 from metawsm.domain.values import value_class
 from metawsm.domain.view import view
 
+if TYPE_CHECKING:  # the commands, and so the command line, load this module, and that one loads cattrs
+    from metawsm.messages.codec import Written
+
 
 @value_class
 class Queued:
     """An outbox row on its way to Redis. `sequence` is None for commands; `text` is the message's JSON payload.
 
-    `event` is known of an event that was appended just now.
+    `event` is known of an event that was appended just now, `written` of a command that was read from its row.
     """
 
     row_id: int
@@ -38,6 +42,7 @@ class Queued:
     correlation_id: str
     sequence: int | None = None
     event: Event | None = None
+    written: Written | None = None
 
 
 class Store(Protocol):
@@ -51,7 +56,7 @@ class Store(Protocol):
         """Write the event into the log and into the outbox; return it with its place, and its outbox row."""
         ...
 
-    def save_trace(self, db: Db, event: Event) -> None:
+    def save_trace(self, db: Db, change: Change) -> None:
         """Write the rows that people read by hand: posts, transitions, assignments, receipts."""
         ...
 
@@ -158,8 +163,9 @@ class Work:
         thread = before
         for fact in facts:
             event = self._append(thread, fact, by or self.actor, head)
-            thread = evolve(thread, event)
-            self.store.save_trace(self.db, event)
+            change = Change(event, thread, evolve(thread, event))
+            self.store.save_trace(self.db, change)
+            thread = change.after
         if thread is None:
             raise ValueError("nothing was recorded and there was no thread before")
         if facts:

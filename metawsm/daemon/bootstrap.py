@@ -349,8 +349,9 @@ class _Builder:
         events = not refill.active  # the refill publishes them, in sequence order
         rows = self.readers.query(lambda db: self.outbox.queued(db, status, after, upto, limit, events))
         for row in rows:
-            if row.sequence is None:  # its delivery need not look it up again
-                self.fresh.keep(CommandRow(row.row_id, row.message_id, row.topic, row.key, row.text, status))
+            if row.written is not None:  # its delivery need not look it up again
+                command = CommandRow(row.row_id, row.message_id, row.topic, row.key, row.text, status)
+                self.fresh.keep(command, row.written)
         return rows
 
     def _refill_start(self) -> int:

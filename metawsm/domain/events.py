@@ -155,6 +155,8 @@ class Event:
 
 def with_post_id(fact: Fact, event_id: str) -> Fact:
     """Give a fact that brings a post the id which follows from its event."""
-    if isinstance(fact, POSTS):
+    if isinstance(fact, PostAdded):
+        return PostAdded(fact.body, fact.kind, post_id(event_id), fact.answers)
+    if isinstance(fact, ControlSignal):
         return attrs.evolve(fact, post_id=post_id(event_id))
     return fact

@@ -42,6 +42,8 @@ def text_fault(text: str) -> str | None:
     """Say why a text cannot be stored exactly, or None: no NUL, and UTF-8 must be able to hold it."""
     if "\x00" in text:
         return "must not contain a NUL character"
+    if text.isascii():
+        return None
     try:
         text.encode("utf-8")
     except UnicodeEncodeError:

@@ -15,9 +15,11 @@ from metawsm.domain import events
 from metawsm.domain.envelope import Envelope
 from metawsm.domain.errors import Undecodable
 from metawsm.domain.events import Event, Fact
-from metawsm.messages.json_text import from_json, to_json
+from metawsm.messages.json_text import from_json, loosely, to_json
 
 Payload = dict[str, Any]
+Written = tuple[dict[str, Any], Payload]
+"""Envelope and payload objects of a command, as its text has them."""
 EVENT_COLUMNS = (
     "sequence, event_id, event_type, event_version, occurred_at, thread_id, run_id, ticket, agent_name, actor_type,"
     " actor_name, actor_known_by, correlation_id, causation_id, payload_json"
@@ -97,7 +99,7 @@ def command_json(envelope: Envelope, body: Mapping[str, Any]) -> str:
     return f'{{"envelope":{to_json(envelope_of(envelope))},"payload":{to_json(body)}}}'
 
 
-def read_command(text: str | bytes) -> tuple[dict[str, Any], Payload]:
+def read_command(text: str | bytes) -> Written:
     """Envelope and payload objects of a written command. Raises Undecodable with the reason."""
     try:
         command = from_json(text)
@@ -109,6 +111,12 @@ def read_command(text: str | bytes) -> tuple[dict[str, Any], Payload]:
     if not isinstance(envelope, dict) or not isinstance(payload, dict):
         raise Undecodable("the payload needs the objects `envelope` and `payload`")
     return envelope, payload
+
+
+def event_head(text: str) -> dict[str, Any]:
+    """The envelope's object of an event that this program has written."""
+    head: dict[str, Any] = loosely(text)["envelope"]
+    return head
 
 
 def envelope_from(members: Mapping[str, Any]) -> Envelope:

@@ -34,6 +34,14 @@ def from_json(text: str | bytes, exactly: Callable[[Any], Any] = json.loads) -> 
     return value if type(value) is dict and _is_plain(value.values()) else exactly(text)
 
 
+def loosely(text: str) -> Any:
+    """The value of a JSON text of our own whose numbers do not matter: a large one may come as a float."""
+    try:
+        return orjson.loads(text)
+    except ValueError:
+        return json.loads(text)
+
+
 def _is_plain(members: Iterable[Any]) -> bool:
     """Whether there is nothing but texts and small numbers, in objects at most one below the other."""
     return all(

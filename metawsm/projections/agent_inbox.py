@@ -75,14 +75,14 @@ def build(prefix: str) -> Callable[[Db, Change], None]:
         if after is None or after.agent_name is None:
             return
         if before is None:
-            db.execute(insert, (*_key(after), after.ticket, after.state))
+            db.run(insert, (*_key(after), after.ticket, after.state))
         elif isinstance(fact, PostDelivered | PostRead):
             if (fact.reader_type, fact.reader_name) == ("agent", after.agent_name):
                 receipt(db, after, change.event, fact)
         elif is_answer(fact):
             answered(db, after, change.event)
         elif before.state != after.state:
-            db.execute(move, (after.state, *_key(after)))
+            db.run(move, (after.state, *_key(after)))
 
     return apply
 
@@ -102,8 +102,8 @@ def _answered(prefix: str) -> Callable[[Db, Thread, Event], None]:
     def answered(db: Db, thread: Thread, event: Event) -> None:
         head, post, key = event.envelope, post_id(event.envelope.event_id), _key(thread)
         who = (head.occurred_at, head.actor_type, head.actor_name)
-        db.execute(newest, (thread.state, post, event.sequence, *who, *key))
-        db.execute(unread, (event.sequence, post, thread.thread_id, *key[:2], getattr(event.fact, "answers", None)))
+        db.run(newest, (thread.state, post, event.sequence, *who, *key))
+        db.run(unread, (event.sequence, post, thread.thread_id, *key[:2], getattr(event.fact, "answers", None)))
 
     return answered
 
@@ -119,13 +119,13 @@ def _receipt(prefix: str) -> Callable[[Db, Thread, Event, PostDelivered | PostRe
     def receipt(db: Db, thread: Thread, event: Event, fact: PostDelivered | PostRead) -> None:
         at, key = event.envelope.occurred_at, _key(thread)
         if isinstance(fact, PostDelivered):
-            db.execute(deliver, (at, fact.post_id))
-            db.execute(delivered, (event.sequence, at, *key, fact.post_id))
+            db.run(deliver, (at, fact.post_id))
+            db.run(delivered, (event.sequence, at, *key, fact.post_id))
             return
-        db.execute(forget, (fact.post_id,))
+        db.run(forget, (fact.post_id,))
         if db.changes():
-            db.execute(fewer, key)
-        db.execute(read, (event.sequence, at, *key, fact.post_id))
+            db.run(fewer, key)
+        db.run(read, (event.sequence, at, *key, fact.post_id))
 
     return receipt
 

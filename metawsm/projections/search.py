@@ -58,9 +58,9 @@ def build(prefix: str) -> Callable[[Db, Change], None]:
         texts = _texts(change.event.fact)
         if texts is not None and change.after is not None:
             sequence, thread = change.event.sequence, change.after
-            db.execute(insert, (sequence, *texts, " ".join(_scope(thread.ticket, thread.run_id))))
+            db.run(insert, (sequence, *texts, " ".join(_scope(thread.ticket, thread.run_id))))
             opened = sequence if change.before is None else next(iter(db.execute(find, (thread.thread_id,))))[0]
-            db.execute(belong, (sequence, opened))
+            db.run(belong, (sequence, opened))
 
     return apply
 

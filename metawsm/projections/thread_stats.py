@@ -52,11 +52,11 @@ def build(prefix: str) -> Callable[[Db, Change], None]:
         old, new = None if before is None else _key(before), _key(after)
         if old == new:
             return
-        db.execute(more, (*new, after.updated_at))
+        db.run(more, (*new, after.updated_at))
         if old is not None:
-            db.execute(last, old)
+            db.run(last, old)
             if not db.changes():
-                db.execute(fewer, (after.updated_at, *old))
+                db.run(fewer, (after.updated_at, *old))
 
     def apply(db: Db, change: Change) -> None:
         before, after = change.before, change.after
@@ -66,9 +66,9 @@ def build(prefix: str) -> Callable[[Db, Change], None]:
         step = _waits(after) - (before is not None and _waits(before))
         if step:
             for name in (after.ticket, ""):  # two statements: one with two rows costs twice as much
-                db.execute(wait, (name, step))
+                db.run(wait, (name, step))
             if step < 0:
-                db.execute(none, (after.ticket,))
+                db.run(none, (after.ticket,))
 
     return apply
 

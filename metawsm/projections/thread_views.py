@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
+from itertools import compress
+from operator import ne
 from typing import Any
 
 import attrs
@@ -79,12 +81,12 @@ def build(prefix: str) -> Callable[[Db, Change], None]:
             return
         new = _values(change.after)
         if change.before is None:
-            db.execute(insert, (*new, change.event.sequence))
+            db.run(insert, (*new, change.event.sequence))
             return
-        changed = [n for n, (old, now) in enumerate(zip(_values(change.before), new, strict=True)) if old != now]
-        names = tuple(_COLUMNS[n] for n in changed)
+        changed = list(map(ne, _values(change.before), new))
+        names = tuple(compress(_COLUMNS, changed))
         sql = updates.get(names) or updates.setdefault(names, _update(table, names))
-        db.execute(sql, (*(new[n] for n in changed), change.after.thread_id))
+        db.run(sql, (*compress(new, changed), change.after.thread_id))
 
     return apply
 

@@ -15,6 +15,7 @@ from attrs import define
 from metawsm.bus.ports import Db, Outcome
 from metawsm.domain.errors import OutcomeUnknown, Unavailable
 from metawsm.domain.values import value_class
+from metawsm.storage.connection import Connection
 from metawsm.storage.errors import translate
 
 Clock = Callable[[], float]
@@ -55,7 +56,7 @@ class _TransactionLost(Exception):
 class Committer:
     """Runs jobs inside transactions of one connection. Only its own COMMIT can store anything: see `_veto`."""
 
-    def __init__(self, connection: apsw.Connection, *, batch_seconds: float, clock: Clock = time.monotonic) -> None:
+    def __init__(self, connection: Connection, *, batch_seconds: float, clock: Clock = time.monotonic) -> None:
         self.connection = connection
         self.counters = Counters()
         self.wal_pages = 0

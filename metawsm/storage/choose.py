@@ -8,10 +8,8 @@ import time
 from pathlib import Path
 from typing import Literal
 
-import apsw
-
 from metawsm.storage.batch import Committer
-from metawsm.storage.connection import open_writer
+from metawsm.storage.connection import Connection, open_writer
 from metawsm.storage.errors import translated
 from metawsm.storage.group_writer import GroupWriter, OnFault, WriterLimits, log_fault
 from metawsm.storage.hub_writer import HubWriter
@@ -42,7 +40,7 @@ def measure_commit_ms(path: Path | str) -> float:
             Path(f"{scratch}{suffix}").unlink(missing_ok=True)
 
 
-def _probe(connection: apsw.Connection) -> float:
+def _probe(connection: Connection) -> float:
     connection.execute("BEGIN IMMEDIATE")
     connection.execute("CREATE TABLE IF NOT EXISTS probe(value)")
     connection.execute("INSERT INTO probe VALUES (randomblob(2000))")
@@ -57,7 +55,7 @@ def make_writer(
     kind: Kind = "auto",
     limits: WriterLimits | None = None,
     on_fault: OnFault = log_fault,
-    connection: apsw.Connection | None = None,
+    connection: Connection | None = None,
 ) -> GroupWriter:
     """Open `path` (or take over `connection`, open for writing and migrated) and put the fitting writer over it.
 

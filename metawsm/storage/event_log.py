@@ -61,7 +61,7 @@ class EventLog:
     def append(self, db: Db, head: Envelope, fact: Fact) -> tuple[Event, Queued]:
         """Write an event into the log and into the outbox; the sequence is the log's next one."""
         payload_json = to_json(payload_of(fact))
-        db.execute(
+        db.run(
             _INSERT_EVENT,
             (head.event_id, head.event_type, head.event_version, head.occurred_at, head.thread_id, head.run_id,
              head.ticket, head.agent_name, head.actor_type, head.actor_name, head.actor_known_by, head.correlation_id,
@@ -71,7 +71,7 @@ class EventLog:
         text = wire_event(sequence, head, payload_json)
         topic = self.topics.event(head.event_type)
         key = head.thread_id or head.run_id or ""
-        db.execute(_INSERT_ROW, (head.event_id, topic, key, text, sequence, head.occurred_at, head.occurred_at))
+        db.run(_INSERT_ROW, (head.event_id, topic, key, text, sequence, head.occurred_at, head.occurred_at))
         row_id = db.last_insert_rowid()
         event = Event(sequence, head, fact)
         self.fresh.keep(event, payload_json)
@@ -100,7 +100,7 @@ def save_trace(db: Db, event: Event) -> None:
         case Assigned():
             assignee = (fact.to_assignee_type or None, fact.to_assignee_name or None)
             who = (head.actor_type, head.actor_name, head.occurred_at)
-            db.execute(_INSERT_ASSIGNMENT, (event.sequence, thread_id, *assignee, fact.note, *who))
+            db.run(_INSERT_ASSIGNMENT, (event.sequence, thread_id, *assignee, fact.note, *who))
         case PostDelivered() | PostRead():
             receipts.save(db, fact, head.occurred_at)
 
@@ -117,10 +117,10 @@ def signal_text(fact: ControlSignal) -> str:
 def _save_post(db: Db, event: Event, post: str, kind: str, body: str, signal_json: str | None) -> None:
     head = event.envelope
     what = (post, head.thread_id, event.sequence, kind, body, signal_json)
-    db.execute(_INSERT_POST, (*what, head.actor_type, head.actor_name, head.occurred_at))
+    db.run(_INSERT_POST, (*what, head.actor_type, head.actor_name, head.occurred_at))
 
 
 def _save_transition(db: Db, event: Event, from_state: str | None, to_state: str, reason: str | None) -> None:
     head = event.envelope
     what = (event.sequence, head.thread_id, from_state, to_state, reason)
-    db.execute(_INSERT_TRANSITION, (*what, head.actor_type, head.actor_name, head.occurred_at))
+    db.run(_INSERT_TRANSITION, (*what, head.actor_type, head.actor_name, head.occurred_at))

@@ -10,6 +10,7 @@ from attrs import frozen
 
 from metawsm.bus.jobs import NewJob
 from metawsm.bus.ports import Db
+from metawsm.bus.specs import Change
 from metawsm.bus.work import Queued
 from metawsm.domain.envelope import Envelope
 from metawsm.domain.events import Event, Fact
@@ -60,17 +61,18 @@ class ForumStore:
         """Write the event into log and outbox."""
         return self.log.append(db, envelope, fact)
 
-    def save_trace(self, db: Db, event: Event) -> None:
-        """Write the rows people read by hand."""
-        event_log.save_trace(db, event)
+    def save_trace(self, db: Db, change: Change) -> None:
+        """Write the rows people read by hand, and remember for the read models what the event has changed."""
+        event_log.save_trace(db, change.event)
+        self.log.fresh.changed(change)
 
     def save_thread(self, db: Db, before: Thread | None, thread: Thread) -> None:
         """Insert or update the row."""
         row = to_row(thread)
         if before is None:
-            db.execute(_INSERT, row)
+            db.run(_INSERT, row)
         else:
-            db.execute(_UPDATE, (*row[1:], row[0]))
+            db.run(_UPDATE, (*row[1:], row[0]))
 
     def unread_answers(self, db: Db, thread_id: str, agent: str, first: int, last: int, limit: int) -> list[str]:
         """Post ids of the answers in [first, last] that an agent has not read, the oldest first."""
@@ -129,4 +131,4 @@ class ControlThreadTable:
 
     def claim(self, db: Db, run_id: str, agent_name: str, ticket: str, thread_id: str) -> None:
         """Give the pair its thread id; until the thread is opened, note the newest ticket."""
-        db.execute(_CLAIM_CONTROL, (run_id, agent_name, ticket, thread_id))
+        db.run(_CLAIM_CONTROL, (run_id, agent_name, ticket, thread_id))

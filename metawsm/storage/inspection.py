@@ -15,6 +15,7 @@ import apsw
 
 from metawsm.bus.ports import Db
 from metawsm.domain.errors import Unavailable
+from metawsm.storage.connection import Connection
 from metawsm.storage.errors import translated
 from metawsm.storage.identity import refuse_foreign
 from metawsm.storage.lock import lock_path
@@ -77,7 +78,7 @@ class Examiner:
         self._deadline = float("inf")
         address = _address(database)
         with translated(self._database):
-            self._connection = apsw.Connection(address, flags=apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI)
+            self._connection = Connection(address, flags=apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI)
             self._connection.set_busy_timeout(500)
             self._connection.set_progress_handler(self._over, _STEPS)
 

@@ -10,6 +10,7 @@ from attrs import frozen
 
 from metawsm.bus.ports import Db
 from metawsm.domain.errors import Refused, Unavailable
+from metawsm.storage.connection import Connection
 from metawsm.storage.errors import translated
 from metawsm.storage.identity import APPLICATION_ID, refuse_foreign, table_names
 from metawsm.version import VERSION
@@ -44,7 +45,7 @@ def schema_program(connection: apsw.Connection) -> str | None:
 
 
 def migrate(
-    connection: apsw.Connection, steps: Sequence[Migration], before: Callable[[int], None] | None = None
+    connection: Connection, steps: Sequence[Migration], before: Callable[[int], None] | None = None
 ) -> list[int]:
     """Apply the steps this file lacks, each in a transaction of its own; return their versions.
 
@@ -73,7 +74,7 @@ def _check_order(steps: Sequence[Migration]) -> None:
         raise ValueError(f"migrations must be numbered 1 to {len(steps)} in order, not {versions}")
 
 
-def _newer(connection: apsw.Connection, database: str, version: int, known: int) -> Refused:
+def _newer(connection: Connection, database: str, version: int, known: int) -> Refused:
     program = schema_program(connection)
     wanted = f"metawsm.pyz {program} or newer" if program else "the newer metawsm.pyz that wrote it"
     return Refused(
@@ -82,7 +83,7 @@ def _newer(connection: apsw.Connection, database: str, version: int, known: int)
     )
 
 
-def _apply(connection: apsw.Connection, step: Migration) -> None:
+def _apply(connection: Connection, step: Migration) -> None:
     # Rebuilding a table others refer to needs foreign keys off (a no-op inside a transaction), checked before COMMIT.
     connection.execute("PRAGMA foreign_keys = OFF")
     # A constraint is changed in the schema's own table, which is closed to everybody else.
@@ -100,7 +101,7 @@ def _apply(connection: apsw.Connection, step: Migration) -> None:
         connection.execute("PRAGMA foreign_keys = ON")
 
 
-def _step(connection: apsw.Connection, step: Migration) -> None:
+def _step(connection: Connection, step: Migration) -> None:
     connection.execute(_LEDGER)
     step.up(connection)
     if not connection.in_transaction:

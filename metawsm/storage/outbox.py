@@ -11,7 +11,7 @@ from typing import Any
 from metawsm.bus.dispatch import CommandRow, Outcome
 from metawsm.bus.ports import Db
 from metawsm.bus.work import Queued
-from metawsm.messages.codec import read_command
+from metawsm.messages.codec import event_head, read_command
 
 _INSERT = """
 INSERT INTO forum_outbox (message_id, kind, topic, message_key, payload_json, created_at, updated_at)
@@ -74,7 +74,7 @@ class Outbox:
 
     def insert(self, db: Db, message_id: str, topic: str, key: str, text: str, now: str) -> int:
         """Store an accepted command; its id is its place in the order."""
-        db.execute(_INSERT, (message_id, topic, key, text, now, now))
+        db.run(_INSERT, (message_id, topic, key, text, now, now))
         return db.last_insert_rowid()
 
     def find(self, db: Db, message_id: str) -> CommandRow | None:
@@ -99,21 +99,21 @@ class Outbox:
 
     def finish(self, db: Db, row_id: int, outcome: Outcome, text: str, now: str) -> bool:
         """Mark a command done with its outcome; False if it was done already."""
-        db.execute(_FINISH, (outcome.kind, text, now, row_id))
+        db.run(_FINISH, (outcome.kind, text, now, row_id))
         return db.changes() == 1
 
     def fail(self, db: Db, row_id: int, error: str, now: str) -> None:
         """Mark a row as dead-lettered."""
-        db.execute(_FAIL, (error, now, row_id))
+        db.run(_FAIL, (error, now, row_id))
 
     def mark_sent(self, db: Db, row_ids: Sequence[int], now: str) -> None:
         """These rows are in Redis: commands become sent, events done. A row that is further stays so."""
         for first, last in _runs(row_ids):
-            db.execute(_SENT, (now, first, last))
+            db.run(_SENT, (now, first, last))
 
     def note_fault(self, db: Db, row_id: int, error: str, now: str) -> None:
         """Publishing a row failed; it stays pending."""
-        db.execute(_FAULT, (error, now, row_id))
+        db.run(_FAULT, (error, now, row_id))
 
     def queued(self, db: Db, status: str, after: int, upto: int, limit: int, events: bool = True) -> list[Queued]:
         """Rows of a status in order, between two ids, as the relay publishes them; without `events`, commands only."""
@@ -145,7 +145,7 @@ class Outbox:
 
     def prune(self, db: Db, before: str, limit: int) -> int:
         """Delete up to `limit` done and failed rows last changed before a time; return how many."""
-        db.execute(_PRUNE, (before, limit))
+        db.run(_PRUNE, (before, limit))
         return db.changes()
 
 
@@ -162,6 +162,7 @@ def _runs(row_ids: Sequence[int]) -> list[tuple[int, int]]:
 
 def _queued(row: Sequence[Any]) -> Queued:
     row_id, kind, message_id, topic, key, text, sequence = row
-    envelope, _ = read_command(text)
-    name, correlation = str(envelope["event_type"]), str(envelope["correlation_id"])
-    return Queued(row_id, kind, message_id, topic, key, text, name, correlation, sequence)
+    written = read_command(text) if sequence is None else None
+    head = written[0] if written else event_head(text)
+    name, correlation = str(head["event_type"]), str(head["correlation_id"])
+    return Queued(row_id, kind, message_id, topic, key, text, name, correlation, sequence, written=written)

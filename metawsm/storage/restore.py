@@ -10,7 +10,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import apsw
 from attrs import frozen
 
 from metawsm.bus.ports import Db
@@ -28,7 +27,7 @@ from metawsm.storage.backup_files import (
     stamp,
     sync,
 )
-from metawsm.storage.connection import open_writer
+from metawsm.storage.connection import Connection, open_writer
 from metawsm.storage.errors import translated
 from metawsm.storage.examine import Damaged, Facts, examine, facts, opened
 from metawsm.storage.identity import refuse_foreign
@@ -159,7 +158,7 @@ def _prepare(fresh: Path, file: Path, found: Facts, before: Facts | None) -> Non
     with opened(file) as source:
         copy(source, fresh)
     with translated(str(fresh)):
-        connection = apsw.Connection(str(fresh))
+        connection = Connection(str(fresh))
         try:
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute("BEGIN IMMEDIATE")

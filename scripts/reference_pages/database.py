@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-import apsw
-
+from metawsm.storage.connection import Connection
 from metawsm.storage.migrations import migrate
 from metawsm.storage.rebuild import prepare
 from metawsm.storage.schema_steps import STEPS
@@ -62,7 +61,7 @@ def database() -> str:
 
 def _tables() -> Iterator[tuple[str, list[tuple[str, str, str]]]]:
     """Name and columns (name, type, `?` where NULL may be) of every table and view of a new database, in order."""
-    db = apsw.Connection(":memory:")
+    db = Connection(":memory:")
     migrate(db, STEPS)
     prepare(db, "")
     listed = db.execute("SELECT name, type FROM sqlite_schema WHERE type IN ('table', 'view') ORDER BY rowid")

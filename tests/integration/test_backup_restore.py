@@ -7,11 +7,11 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import apsw
 import pytest
 
 from metawsm.domain.errors import NotFound, Refused, Unavailable
 from metawsm.storage.backup_files import backups_in
+from metawsm.storage.connection import Connection
 from metawsm.storage.examine import examine
 from metawsm.storage.lock import Holder, acquire
 from metawsm.storage.restore import awaits_feed, continue_above, restore
@@ -121,7 +121,7 @@ def test_the_log_of_a_database_that_was_moved_aside_is_kept(database: Path, back
 
 def crashed(database: Path) -> Path:
     """Its newest change is in the log only, the daemon is dead, and somebody has moved the main file; its new name."""
-    writer = apsw.Connection(str(database))
+    writer = Connection(str(database))
     writer.wal_autocheckpoint(0)
     writer.execute("INSERT INTO metawsm_meta VALUES ('later', 'yes')")
     main, log = database.read_bytes(), Path(f"{database}-wal").read_bytes()
@@ -215,7 +215,7 @@ def test_a_database_of_another_program_is_not_replaced(backup: Path, folder: Pat
 @pytest.fixture
 def reading(database: Path) -> Iterator[None]:
     """Somebody has the database open, in the middle of reading."""
-    connection = apsw.Connection(str(database))
+    connection = Connection(str(database))
     connection.execute("BEGIN")
     connection.execute("SELECT * FROM forum_events").fetchone()
     yield
@@ -267,7 +267,7 @@ def test_an_older_schema_is_restored(folder: Path, tmp_path: Path) -> None:
 def test_the_feed_is_asked_until_the_lost_one_is_met(database: Path, backup: Path, folder: Path) -> None:
     """An empty feed, or one that we may have filled, is not it; sequences never go back."""
     restore(backup, database, folder)
-    connection = apsw.Connection(str(database))
+    connection = Connection(str(database))
     top = examine(backup).sequence_top
     assert continue_above(connection, 0, 0) == top
     assert continue_above(connection, top, top + 3) == top + 3

@@ -18,7 +18,7 @@ import pytest
 
 from metawsm.domain.errors import Refused, Unavailable
 from metawsm.storage.choose import make_writer, measure_commit_ms
-from metawsm.storage.connection import open_reader, open_writer
+from metawsm.storage.connection import Connection, open_reader, open_writer
 from metawsm.storage.lock import Holder, acquire, holder_of, lock_path
 from metawsm.storage.maintenance import Maintenance, free_disk, wal_bytes
 from tests.support.storage_lab import insert, item_database, values
@@ -43,6 +43,21 @@ def test_the_writer_is_durable_and_strict(tmp_path: Path) -> None:
     with pytest.raises(apsw.SQLError):
         connection.execute('SELECT "no such column"')
     connection.close()
+
+
+def test_statements_without_rows_do_not_disturb_one_that_is_being_read(tmp_path: Path) -> None:
+    """`run` has a cursor of its own; what it refuses leaves it usable, and a closed connection is really closed."""
+    connection = item_database(tmp_path / "db")
+    connection.run("INSERT INTO item (value) VALUES (?), (?)", ("a", "b"))
+    for number, value in connection.execute("SELECT id, value FROM item WHERE id < 3"):
+        connection.run("INSERT INTO item (value) VALUES (?)", (f"{value}{value}",))
+        with pytest.raises(apsw.ConstraintError):
+            connection.run("INSERT INTO item (id) VALUES (?)", (number,))
+    assert [value for (value,) in connection.execute("SELECT value FROM item")] == ["a", "b", "aa", "bb"]
+    connection.close()
+    with pytest.raises(apsw.ConnectionClosedError):
+        connection.execute("SELECT 1")
+    assert not hasattr(connection, "run")
 
 
 def test_new_files_belong_to_their_owner_alone(tmp_path: Path) -> None:
@@ -74,7 +89,7 @@ def test_a_file_that_is_no_database_is_refused_untouched(tmp_path: Path) -> None
 def test_a_foreign_database_is_refused_untouched(tmp_path: Path, table: str, says: str) -> None:
     """A database of the Go program names the import, any other one --db; not a byte of it changes."""
     path = tmp_path / "db"
-    foreign = apsw.Connection(str(path))
+    foreign = Connection(str(path))
     foreign.execute(f"CREATE TABLE {table}")
     foreign.close()
     before = path.read_bytes()

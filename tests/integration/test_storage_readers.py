@@ -12,6 +12,7 @@ import pytest
 
 from metawsm.bus.ports import Db
 from metawsm.domain.errors import Unavailable
+from metawsm.storage.connection import Connection
 from metawsm.storage.readers import Readers
 from tests.support.storage_lab import insert, item_database
 
@@ -19,7 +20,7 @@ _ENDLESS = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELE
 
 
 @pytest.fixture
-def writer(tmp_path: Path) -> Iterator[apsw.Connection]:
+def writer(tmp_path: Path) -> Iterator[Connection]:
     """A writer connection to a database with one table."""
     connection = item_database(tmp_path / "db")
     yield connection
@@ -27,7 +28,7 @@ def writer(tmp_path: Path) -> Iterator[apsw.Connection]:
 
 
 @pytest.fixture
-def readers(tmp_path: Path, writer: apsw.Connection) -> Iterator[Readers]:
+def readers(tmp_path: Path, writer: Connection) -> Iterator[Readers]:
     """Readers of that database."""
     readers = Readers(tmp_path / "db", hub_seconds=0.1, slow_seconds=0.3)
     yield readers
@@ -39,7 +40,7 @@ def total(db: Db) -> int:
     return int(next(iter(db.execute("SELECT count(*) FROM item")))[0])
 
 
-def test_each_query_sees_the_newest_commit(writer: apsw.Connection, readers: Readers) -> None:
+def test_each_query_sees_the_newest_commit(writer: Connection, readers: Readers) -> None:
     """No read transaction is left open that would show an old state."""
     for number in range(5):
         assert readers.query(total) == number
@@ -47,7 +48,7 @@ def test_each_query_sees_the_newest_commit(writer: apsw.Connection, readers: Rea
         insert(writer, number)
 
 
-def test_a_query_sees_one_snapshot(writer: apsw.Connection, readers: Readers) -> None:
+def test_a_query_sees_one_snapshot(writer: Connection, readers: Readers) -> None:
     """A commit in the middle of a query does not show in its later statements."""
 
     def twice(db: Db) -> tuple[int, int]:
@@ -98,7 +99,7 @@ def test_a_reader_cannot_write(readers: Readers) -> None:
         readers.query(lambda db: insert(db, "x"))
 
 
-def test_a_query_may_return_a_cursor_but_nothing_else_that_reads_on(writer: apsw.Connection, readers: Readers) -> None:
+def test_a_query_may_return_a_cursor_but_nothing_else_that_reads_on(writer: Connection, readers: Readers) -> None:
     """A cursor is fetched; an iterator over a half-read statement would pin an old snapshot, so it is an error."""
     insert(writer, "a")
     insert(writer, "b")

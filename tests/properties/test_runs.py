@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import apsw
 import attrs
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -18,6 +17,7 @@ from metawsm.domain.run_plan import Wish, removed
 from metawsm.domain.run_states import AGENT_STATES, AGENTS, RUNS, STEPS
 from metawsm.domain.run_view import run_view
 from metawsm.messages.codec import fact_of, payload_of
+from metawsm.storage.connection import Connection
 from metawsm.storage.run_rows import find_run, save_run
 from metawsm.storage.schema import RUNS as TABLES
 from tests.support.run_story import BOOTSTRAPPED, BY, TWO_AGENTS, TWO_TICKETS, WISH, RunStory, result_of
@@ -63,7 +63,7 @@ class Runs(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.story: RunStory
-        self.db = apsw.Connection(":memory:")
+        self.db = Connection(":memory:")
         self.db.execute(TABLES)
 
     @initialize(wish=WISHES, paused=st.booleans(), seeded=st.booleans())

@@ -18,10 +18,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-import apsw
 from attrs import define, field
 
 from metawsm.projections import ALL as PROJECTIONS
+from metawsm.storage.connection import Connection
 from tests.support.daemon import Daemon, Reply
 from tests.support.eventually import eventually
 from tests.support.read_side import rows_of
@@ -138,7 +138,7 @@ class Ledger:
         outbox = self.daemon.request("GET", "/health").body["outbox"]
         return bool(outbox["pending_count"] == outbox["processing_count"] == 0)
 
-    def _check_once(self, db: apsw.Connection) -> None:
+    def _check_once(self, db: Connection) -> None:
         """Each text that a client sent stands in the posts once if it was applied, and else not at all."""
         found: dict[str, int] = dict(db.execute("SELECT body, count(*) FROM forum_posts GROUP BY body"))
         assert self._applied() > 20, "there was hardly any load"
@@ -147,7 +147,7 @@ class Ledger:
                 expected = 1 if entry.applied else 0
                 assert found.get(entry.body["body"], 0) == expected, (entry, found.get(entry.body["body"]))
 
-    def _check_outcomes(self, db: apsw.Connection) -> None:
+    def _check_outcomes(self, db: Connection) -> None:
         """What a client was told is what became of its command, also of one without a text: a state, a priority."""
         kept: dict[str, tuple[str, str | None]] = {key: (outcome, made) for key, outcome, made in db.execute(OUTCOMES)}
         for entry in self.entries:
@@ -197,9 +197,9 @@ def _next_request(dice: random.Random, mine: list[str]) -> Entry:
 
 
 @contextmanager
-def database(path: Path) -> Iterator[apsw.Connection]:
+def database(path: Path) -> Iterator[Connection]:
     """A connection of our own to a daemon's database."""
-    connection = apsw.Connection(str(path))
+    connection = Connection(str(path))
     try:
         connection.set_busy_timeout(5000)
         yield connection
@@ -207,7 +207,7 @@ def database(path: Path) -> Iterator[apsw.Connection]:
         connection.close()
 
 
-def check_database(db: apsw.Connection) -> None:
+def check_database(db: Connection) -> None:
     """What must hold in every database at rest."""
     assert list(db.execute("PRAGMA integrity_check")) == [("ok",)]
     undone = "SELECT id, topic, status, last_error FROM forum_outbox WHERE status <> 'done'"
@@ -226,7 +226,7 @@ def check_database(db: apsw.Connection) -> None:
     assert head == count, "sequences have a gap"
 
 
-def _check_order(db: apsw.Connection) -> None:
+def _check_order(db: Connection) -> None:
     """Within a thread, events come in the order in which their commands were accepted."""
     last: dict[str, int] = {}
     rows = db.execute(
@@ -238,7 +238,7 @@ def _check_order(db: apsw.Connection) -> None:
         last[thread] = outbox_id
 
 
-def read_models(db: apsw.Connection) -> dict[str, list[Any]]:
+def read_models(db: Connection) -> dict[str, list[Any]]:
     """All logical rows of all read models."""
     return {table: rows_of(db, table) for spec in PROJECTIONS for table in spec.tables}
 

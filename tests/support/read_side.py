@@ -10,6 +10,7 @@ from typing import Any
 
 import apsw
 
+from metawsm.bus.fresh import FreshEvents
 from metawsm.bus.ports import Row
 from metawsm.bus.projecting import Applied
 from metawsm.bus.reading import Viewer
@@ -37,15 +38,18 @@ KB = Viewer("human", "kb")
 
 
 class Forum:
-    """A real database with the state tables and the read models; each command is one second later than the last."""
+    """A real database with the state tables and the read models; each command is one second later than the last.
 
-    def __init__(self, path: Path, steps: Sequence[Migration] = STEPS) -> None:
+    With `fresh` the read models hear from the handlers what has changed, as they do in the daemon.
+    """
+
+    def __init__(self, path: Path, steps: Sequence[Migration] = STEPS, fresh: FreshEvents | None = None) -> None:
         self.db = open_writer(path)
         self.db.execute("PRAGMA synchronous = OFF")
         migrate(self.db, steps)
         self.moment = START
-        self._projector = make_projector()
-        self._store = ForumStore(EventLog(Topics()), save_seen)
+        self._projector = make_projector(fresh=fresh)
+        self._store = ForumStore(EventLog(Topics(), fresh or FreshEvents()), save_seen)
         self._opened = 0
         assert self.write(lambda: prepare(self.db, self.now)) is False
 
@@ -113,8 +117,9 @@ class Forum:
         self.write(lambda: save_seen(self.db, viewer.type, viewer.id, thread, upto, self.now))
 
     def apply(self, **options: Any) -> Applied:
-        """Apply the next batch of events to the read models."""
-        applied: Applied = self.write(lambda: self._projector.apply_next(self.db, self.now, **options))
+        """Apply the next batch of events to the read models; how long that takes does not matter."""
+        asked = {"budget_seconds": 10.0} | options
+        applied: Applied = self.write(lambda: self._projector.apply_next(self.db, self.now, **asked))
         return applied
 
     def apply_all(self) -> None:

@@ -8,7 +8,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-import apsw
 import gevent
 
 from metawsm.bus.catalogue import Catalogue
@@ -26,7 +25,7 @@ from metawsm.domain.envelope import Actor
 from metawsm.domain.run import Run
 from metawsm.messages.topics import Topics
 from metawsm.storage.choose import make_writer
-from metawsm.storage.connection import open_writer
+from metawsm.storage.connection import Connection, open_writer
 from metawsm.storage.dead_letters import DeadLetterTable
 from metawsm.storage.errors import translate
 from metawsm.storage.event_log import EventLog
@@ -78,7 +77,7 @@ class RunLab:
         migrate(self.connection, STEPS)
         prepare(self.connection, now())
         self.writer = make_writer(folder / "db", kind="hub", connection=self.connection)
-        self._reader = apsw.Connection(str(folder / "db"))
+        self._reader = Connection(str(folder / "db"))
         self.jobs = JobTable(boot, epoch)
         self.outbox, self.letters, topics = Outbox(), DeadLetterTable(), Topics()
         store, controls = ForumStore(EventLog(topics), save_seen, self.jobs), ControlThreadTable()

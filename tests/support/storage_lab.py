@@ -11,7 +11,7 @@ from pathlib import Path
 import apsw
 
 from metawsm.bus.ports import Db
-from metawsm.storage.connection import open_reader, open_writer
+from metawsm.storage.connection import Connection, open_reader, open_writer
 from metawsm.storage.migrations import Migration, migrate
 
 ITEMS = Migration(1, "items", lambda db: db.execute("CREATE TABLE item(id INTEGER PRIMARY KEY AUTOINCREMENT, value)"))
@@ -27,7 +27,7 @@ connection.execute("ROLLBACK")
 """
 
 
-def item_database(path: Path) -> apsw.Connection:
+def item_database(path: Path) -> Connection:
     """A writer connection to a new database with the table `item(id, value)`."""
     connection = open_writer(path)
     migrate(connection, [ITEMS])

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-import apsw
 import pytest
 from attrs import evolve
 
@@ -13,7 +12,7 @@ from metawsm.bus.letters import LetterFilter, Person
 from metawsm.bus.ports import Delivery
 from metawsm.bus.receive import DeadLetter, letter_of
 from metawsm.domain.errors import Malformed
-from metawsm.storage.connection import open_writer
+from metawsm.storage.connection import Connection, open_writer
 from metawsm.storage.dead_letters import LARGE_TOGETHER, LARGEST_PAYLOAD, PAYLOAD_HEAD, DeadLetterTable
 from metawsm.storage.letter_pages import count_letters, letters_page, whole_letter
 from metawsm.storage.migrations import migrate
@@ -27,7 +26,7 @@ LATER, LAST = "2026-01-02T00:00:00.000000Z", "2026-01-03T00:00:00.000000Z"
 
 
 @pytest.fixture
-def db(tmp_path: Path) -> Iterator[apsw.Connection]:
+def db(tmp_path: Path) -> Iterator[Connection]:
     """A database with the newest schema."""
     connection = open_writer(tmp_path / "db")
     migrate(connection, STEPS)
@@ -35,14 +34,14 @@ def db(tmp_path: Path) -> Iterator[apsw.Connection]:
     connection.close()
 
 
-def row(db: apsw.Connection, letter: int, *columns: str) -> tuple[object, ...]:
+def row(db: Connection, letter: int, *columns: str) -> tuple[object, ...]:
     """Columns of a letter."""
     found = TABLE.find(db, letter)
     assert found is not None
     return tuple(getattr(found, column) for column in columns)
 
 
-def test_a_command_opens_its_letter_again_under_another_entry(db: apsw.Connection) -> None:
+def test_a_command_opens_its_letter_again_under_another_entry(db: Connection) -> None:
     """The same command failing again is the same letter, whatever entry brought it, and says what failed last."""
     TABLE.insert(db, FAILED)
     TABLE.end(db, 1, "replayed", KB, LATER)
@@ -52,7 +51,7 @@ def test_a_command_opens_its_letter_again_under_another_entry(db: apsw.Connectio
     assert row(db, 1, "first_failed_at", "ended_at", "ended_by_name") == (LETTER.failed_at, None, None)
 
 
-def test_an_entry_only_counts(db: apsw.Connection) -> None:
+def test_an_entry_only_counts(db: Connection) -> None:
     """An entry delivered once more leaves its letter as a person ended it."""
     TABLE.insert(db, LETTER)
     TABLE.end(db, 1, "discarded", KB, LATER)
@@ -60,7 +59,7 @@ def test_an_entry_only_counts(db: apsw.Connection) -> None:
     assert row(db, 1, "status", "attempts", "last_failed_at", "ended_by_name") == ("discarded", 2, LAST, "kb")
 
 
-def test_an_ended_letter_does_not_end_twice(db: apsw.Connection) -> None:
+def test_an_ended_letter_does_not_end_twice(db: Connection) -> None:
     """The first end stays."""
     TABLE.insert(db, LETTER)
     TABLE.end(db, 1, "discarded", KB, LATER)
@@ -68,7 +67,7 @@ def test_an_ended_letter_does_not_end_twice(db: apsw.Connection) -> None:
     assert row(db, 1, "status", "ended_at", "ended_by_type", "command_id") == ("discarded", LATER, "human", None)
 
 
-def test_a_payload_that_no_command_has_is_cut(db: apsw.Connection) -> None:
+def test_a_payload_that_no_command_has_is_cut(db: Connection) -> None:
     """Of a huge payload the head is kept, without half a character."""
     TABLE.insert(db, evolve(LETTER, payload=b"x" * LARGEST_PAYLOAD))
     TABLE.insert(db, evolve(LETTER, entry_id="2-0", payload=("x" + "ü" * LARGEST_PAYLOAD).encode()))
@@ -78,7 +77,7 @@ def test_a_payload_that_no_command_has_is_cut(db: apsw.Connection) -> None:
     assert PAYLOAD_HEAD - 4 < len(payload) <= PAYLOAD_HEAD and payload.decode().endswith("ü")
 
 
-def test_hostile_texts_are_kept_and_bounded(db: apsw.Connection) -> None:
+def test_hostile_texts_are_kept_and_bounded(db: Connection) -> None:
     """Lone surrogates and endless texts do not keep a letter from being stored."""
     long = "a" * 200_000
     TABLE.insert(db, evolve(LETTER, error=f"\ud800{long}", traceback=long, message_id=long, metadata={"k": long}))
@@ -87,7 +86,7 @@ def test_hostile_texts_are_kept_and_bounded(db: apsw.Connection) -> None:
     assert len(str(trace)) < 66_000 and len(str(message)) < 600 and metadata is None
 
 
-def test_old_open_ones_are_cut_and_never_deleted(db: apsw.Connection) -> None:
+def test_old_open_ones_are_cut_and_never_deleted(db: Connection) -> None:
     """Beyond the newest few, open letters lose what is large, a bounded number at a time; ended ones are let alone."""
     for number in range(6):
         TABLE.insert(db, evolve(LETTER, entry_id=f"{number}-0", traceback="t"))
@@ -101,7 +100,7 @@ def test_old_open_ones_are_cut_and_never_deleted(db: apsw.Connection) -> None:
     assert count_letters(db, LetterFilter(status="open")) == 5
 
 
-def test_large_ones_are_cut_sooner(db: apsw.Connection) -> None:
+def test_large_ones_are_cut_sooner(db: Connection) -> None:
     """Of letters that are large, by payload, metadata or traceback, only the newest few stay whole; a few in a job."""
     large = evolve(LETTER, payload=b"x" * 16_000, metadata={"k": "v" * 200}, traceback="t" * 200)
     for number in range(20):
@@ -116,7 +115,7 @@ def test_large_ones_are_cut_sooner(db: apsw.Connection) -> None:
     assert TABLE.cut(db, 100, keep_large=0) == LARGE_TOGETHER
 
 
-def test_the_fields_of_what_is_no_message_are_bounded(db: apsw.Connection) -> None:
+def test_the_fields_of_what_is_no_message_are_bounded(db: Connection) -> None:
     """Whatever the fields hold, the letter keeps a part of them, and the payload is not among them."""
     for number, raw in enumerate(
         (
@@ -137,14 +136,14 @@ def test_the_fields_of_what_is_no_message_are_bounded(db: apsw.Connection) -> No
     assert 500 < len(many) < 2_000
 
 
-def test_letters_are_pruned_from_their_end_on(db: apsw.Connection) -> None:
+def test_letters_are_pruned_from_their_end_on(db: Connection) -> None:
     """What ended later than the given time stays, whenever it failed."""
     TABLE.insert(db, LETTER)
     TABLE.end(db, 1, "discarded", KB, LATER)
     assert TABLE.prune(db, LATER, 10) == 0
 
 
-def test_a_rebuild_ends_failures_before_it(db: apsw.Connection) -> None:
+def test_a_rebuild_ends_failures_before_it(db: Connection) -> None:
     """Only read models' letters that failed before it began and whose event it reached; a later failure stays."""
     failed = evolve(LETTER, reason="projection_failed", handler="p")
     for number, at in ((5, LATER), (10, LATER), (11, LATER), (6, LAST)):
@@ -158,7 +157,7 @@ def test_a_rebuild_ends_failures_before_it(db: apsw.Connection) -> None:
     assert row(db, 1, "status") == ("open",)
 
 
-def test_pages_lead_through_all_letters_once(db: apsw.Connection) -> None:
+def test_pages_lead_through_all_letters_once(db: Connection) -> None:
     """The newest first, by cursor, while further letters come in; a cursor is good for its own question only."""
     for number in range(7):
         TABLE.insert(db, evolve(LETTER, entry_id=f"{number}-0"))
@@ -190,7 +189,7 @@ def test_pages_lead_through_all_letters_once(db: apsw.Connection) -> None:
         (LetterFilter(topic="%"), []),
     ],
 )
-def test_filters(db: apsw.Connection, wanted: LetterFilter, ids: list[int]) -> None:
+def test_filters(db: Connection, wanted: LetterFilter, ids: list[int]) -> None:
     """Each filter finds what it names."""
     TABLE.insert(db, LETTER)
     TABLE.insert(db, evolve(FAILED, failed_at=LATER, thread_id="fthr-1"))
@@ -198,7 +197,7 @@ def test_filters(db: apsw.Connection, wanted: LetterFilter, ids: list[int]) -> N
     assert count_letters(db, wanted) == len(ids)
 
 
-def test_a_letter_tells_its_payload_as_text_or_as_base64(db: apsw.Connection) -> None:
+def test_a_letter_tells_its_payload_as_text_or_as_base64(db: Connection) -> None:
     """UTF-8 as it is, an empty one too; anything else as base64."""
     for number, payload in enumerate((b'{"\xc3\xbc": 1}', b"", b"\xff\x00", None)):
         TABLE.insert(db, evolve(LETTER, entry_id=f"{number}-0", payload=payload, metadata={"name": "x"}))

@@ -10,7 +10,7 @@ import pytest
 
 from metawsm.bus.ports import Db
 from metawsm.domain.errors import Refused
-from metawsm.storage.connection import open_writer
+from metawsm.storage.connection import Connection, open_writer
 from metawsm.storage.identity import APPLICATION_ID, is_foreign, table_names
 from metawsm.storage.migrations import Migration, migrate, schema_version
 
@@ -21,14 +21,14 @@ SECOND = Migration(2, "notes", lambda db: db.execute("CREATE TABLE note(id REFER
 
 
 @pytest.fixture
-def connection(tmp_path: Path) -> Iterator[apsw.Connection]:
+def connection(tmp_path: Path) -> Iterator[Connection]:
     """A new, empty database."""
     connection = open_writer(tmp_path / "db")
     yield connection
     connection.close()
 
 
-def test_a_new_database_gets_every_step(connection: apsw.Connection) -> None:
+def test_a_new_database_gets_every_step(connection: Connection) -> None:
     """All steps run, are written down, and the file is marked as ours."""
     assert migrate(connection, [FIRST, SECOND]) == [1, 2]
     rows = list(
@@ -41,7 +41,7 @@ def test_a_new_database_gets_every_step(connection: apsw.Connection) -> None:
     assert not is_foreign(connection)
 
 
-def test_an_older_database_gets_what_it_lacks_after_the_backup(connection: apsw.Connection) -> None:
+def test_an_older_database_gets_what_it_lacks_after_the_backup(connection: Connection) -> None:
     """`before` is called once with the old version, before anything changes; never for a new or current file."""
     seen: list[tuple[int, bool]] = []
 
@@ -54,7 +54,7 @@ def test_an_older_database_gets_what_it_lacks_after_the_backup(connection: apsw.
     assert seen == [(1, False)]
 
 
-def test_a_backup_that_fails_stops_the_migration(connection: apsw.Connection) -> None:
+def test_a_backup_that_fails_stops_the_migration(connection: Connection) -> None:
     """Without the backup nothing is changed."""
     migrate(connection, [FIRST])
     with pytest.raises(ZeroDivisionError):
@@ -62,7 +62,7 @@ def test_a_backup_that_fails_stops_the_migration(connection: apsw.Connection) ->
     assert schema_version(connection) == 1
 
 
-def test_a_step_that_fails_leaves_nothing_of_itself(connection: apsw.Connection) -> None:
+def test_a_step_that_fails_leaves_nothing_of_itself(connection: Connection) -> None:
     """The steps before it stay; it can be tried again."""
 
     def half(db: Db) -> None:
@@ -77,7 +77,7 @@ def test_a_step_that_fails_leaves_nothing_of_itself(connection: apsw.Connection)
     assert migrate(connection, [FIRST, SECOND]) == [2]
 
 
-def test_a_newer_database_is_refused(connection: apsw.Connection) -> None:
+def test_a_newer_database_is_refused(connection: Connection) -> None:
     """The message names the version found and what to install; nothing changes."""
     migrate(connection, [FIRST, SECOND])
     with pytest.raises(Refused, match=r"schema version 2.*up to 1.*install the newer metawsm\.pyz"):
@@ -85,7 +85,7 @@ def test_a_newer_database_is_refused(connection: apsw.Connection) -> None:
     assert schema_version(connection) == 2
 
 
-def test_a_step_that_breaks_a_reference_is_refused(connection: apsw.Connection) -> None:
+def test_a_step_that_breaks_a_reference_is_refused(connection: Connection) -> None:
     """Foreign keys are off while tables are rebuilt, and checked before the commit."""
     migrate(connection, [FIRST, SECOND])
     broken = Migration(3, "broken", lambda db: db.execute("INSERT INTO note VALUES (99)"))
@@ -94,7 +94,7 @@ def test_a_step_that_breaks_a_reference_is_refused(connection: apsw.Connection) 
     assert schema_version(connection) == 2
 
 
-def test_a_table_can_be_rebuilt_without_losing_what_refers_to_it(connection: apsw.Connection) -> None:
+def test_a_table_can_be_rebuilt_without_losing_what_refers_to_it(connection: Connection) -> None:
     """Dropping and renaming a parent table does not cascade into its children."""
     migrate(connection, [FIRST, SECOND])
     connection.execute("INSERT INTO item VALUES (1); INSERT INTO note VALUES (1)")
@@ -111,7 +111,7 @@ def test_a_table_can_be_rebuilt_without_losing_what_refers_to_it(connection: aps
 
 
 @pytest.mark.parametrize("numbers", [[2], [1, 3], [2, 1], [1, 1]])
-def test_a_gap_in_the_numbers_is_a_bug(connection: apsw.Connection, numbers: list[int]) -> None:
+def test_a_gap_in_the_numbers_is_a_bug(connection: Connection, numbers: list[int]) -> None:
     """Steps are numbered from 1 without gap, double or disorder."""
     with pytest.raises(ValueError, match="numbered"):
         migrate(connection, [Migration(number, "x", lambda db: None) for number in numbers])
@@ -122,7 +122,7 @@ def test_a_gap_in_the_numbers_is_a_bug(connection: apsw.Connection, numbers: lis
 )
 def test_a_foreign_database_is_recognised(tmp_path: Path, statement: str) -> None:
     """Tables or an application id without ours make a file foreign; an empty file is free to take."""
-    connection = apsw.Connection(str(tmp_path / "foreign"))
+    connection = Connection(str(tmp_path / "foreign"))
     assert not is_foreign(connection)
     connection.execute(statement)
     assert is_foreign(connection)
