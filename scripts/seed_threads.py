@@ -21,7 +21,6 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
-import apsw
 from attrs import define, field
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -38,7 +37,7 @@ from metawsm.messages.codec import EVENT_COLUMNS, payload_of  # noqa: E402
 from metawsm.messages.json_text import to_json  # noqa: E402
 from metawsm.messages.thread_rows import COLUMN_LIST, COLUMNS, to_row  # noqa: E402
 from metawsm.projections import ALL  # noqa: E402
-from metawsm.storage.connection import open_writer  # noqa: E402
+from metawsm.storage.connection import Connection, open_writer  # noqa: E402
 from metawsm.storage.event_log import save_trace  # noqa: E402
 from metawsm.storage.migrations import migrate  # noqa: E402
 from metawsm.storage.rebuild import prepare  # noqa: E402
@@ -90,7 +89,7 @@ class Life:
 class Seeder:
     """Makes events in the order of time and hands each to the log, the trace tables and the read models."""
 
-    db: apsw.Connection
+    db: Connection
     count: int
     random: random.Random
     begin: datetime
@@ -238,7 +237,7 @@ SELECT 'human', :viewer, scope, priority_rank, max(place), min(place) FROM (
 """
 
 
-def read_by(db: apsw.Connection, viewer: str, every: int, now: str) -> None:
+def read_by(db: Connection, viewer: str, every: int, now: str) -> None:
     """Let a viewer have seen all threads but those whose key is a multiple of `every`."""
     db.execute(_READS, {"viewer": viewer, "every": every, "now": now})
     for scope in ("''", "'ticket:' || v.ticket", "'run:' || v.run_id"):
@@ -286,7 +285,7 @@ def seed(path: Path, count: int, number: int, now: datetime, viewers: bool) -> N
     print(f"{path}: {count} threads, {seeder.sequence} events, {size:.0f} MB, {time.perf_counter() - started:.0f} s")
 
 
-def _without_indexes(db: apsw.Connection) -> list[str]:
+def _without_indexes(db: Connection) -> list[str]:
     """Drop the read models' indexes and return their SQL: they are made in one go from sorted keys at the end."""
     tables = [table for spec in ALL for table in spec.tables]
     sql = "SELECT name, sql FROM sqlite_schema WHERE type = 'index' AND sql IS NOT NULL AND tbl_name = ?"

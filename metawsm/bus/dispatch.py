@@ -60,8 +60,8 @@ class Outcome:
     body_json: str | None = None
 
     def to_json(self) -> str:
-        """The stored form: members at their defaults are left out."""
-        if self.body:  # an applied command: nothing of it needs an encoder
+        """The stored form. Of an outcome without a body, members at their defaults are left out."""
+        if self.body:  # applied: nothing else needs an encoder
             body = self.body_json or to_json(self.body)
             sequence = self.last_sequence
             return f'{{"kind":"{self.kind}","status":{self.status},"last_sequence":{sequence},"body":{body}}}'

@@ -22,7 +22,7 @@ class Db(Protocol):
         ...
 
     def run(self, sql: str, args: Args = (), /) -> object:
-        """Run one statement that gives no rows; half the price of `execute`."""
+        """Run one statement that gives no rows; half the price of `execute`. Rows would leave its read open."""
         ...
 
     def changes(self) -> int:

@@ -57,7 +57,10 @@ class Store(Protocol):
         ...
 
     def save_trace(self, db: Db, change: Change) -> None:
-        """Write the rows that people read by hand: posts, transitions, assignments, receipts."""
+        """Write the rows that people read by hand: posts, transitions, assignments, receipts.
+
+        It may remember the change for the read models, which follow.
+        """
         ...
 
     def save_thread(self, db: Db, before: Thread | None, thread: Thread) -> None:

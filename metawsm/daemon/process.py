@@ -47,7 +47,6 @@ from metawsm.storage.schema_steps import STEPS
 
 ATTEMPT_SECONDS = 1.0  # that the first connection to Redis may take before requests are taken without it
 WAITING_SECONDS = 1.0  # that requests may still wait for their outcome when the daemon stops; then they get 202
-COLLECT = (20_000, 20, 20)  # objects more before garbage is looked for: a batch makes thousands, and few in circles
 FILES = 4096  # open files: connections, and some hundred besides
 log = logging.getLogger("metawsm")
 
@@ -187,7 +186,6 @@ class Process:
     def _announce(self, address: tuple[str, int]) -> None:
         gc.collect()
         gc.freeze()  # what lives as long as the process need not be looked at again
-        gc.set_threshold(*COLLECT)
         where = f"http://{address[0]}:{address[1]}"
         log.info("serving %s, database %s, token %s", where, self._options.database, self._options.folder / "token")
         self._notifier.ready(f"serving {where}")

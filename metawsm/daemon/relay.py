@@ -28,12 +28,11 @@ from metawsm.storage.outbox import Outbox
 BATCH_ROWS = 256
 BATCH_BYTES = 1 << 20
 MOST_IN_FLIGHT = 1024  # commands; more stay in Redis
-FIRST_PAUSE, LONGEST_PAUSE = 0.05, 1.0  # seconds between attempts while Redis is away
+FIRST_PAUSE, LONGEST_PAUSE = 0.05, 0.25  # seconds between attempts while Redis is away
 FAULT_PAUSE = 1.0  # seconds until rows that Redis refused are tried again
 MEND_PAUSE = 30.0  # seconds between two repairs of streams that hold what is not ours
 COMPANY = 0.002  # seconds that events and acks wait for a command to travel with: each round trip costs 0.2 ms
 WINDOW = 0.001  # seconds that a batch waits for commands on their way from Redis, so that one commit takes both
-COMPANIONS = 64  # commands of an exchange up to which a batch waits: more make a batch of their own
 LAST_WORDS = 0.2  # seconds that an orderly stop leaves for what waits to be published
 READ_ALL = 0.01  # seconds after which streams are read again to which nothing was published by us
 QUIET = 0.02  # seconds without work after which the listener may block
@@ -241,7 +240,7 @@ class Relay:
         sent = [self._refusals.allowed(publications(row, self._feed.topic, self._identity)) for row in rows]
         flat = [publication for group in sent for publication in group]
         self._exchanging = True
-        if 0 < sum(row.sequence is None for row in rows) <= COMPANIONS:
+        if any(row.sequence is None for row in rows):
             self._open_window()
         try:
             exchange = self._transport.exchange(flat, [Ack(t, g, ids) for (t, g), ids in acks.items()], reads)

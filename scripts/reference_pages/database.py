@@ -69,6 +69,7 @@ def _tables() -> Iterator[tuple[str, list[tuple[str, str, str]]]]:
         if name.startswith(("sqlite_", "forum_search_")) and name not in INTERNAL:
             continue
         yield name, [_column(row, what) for row in db.execute(_COLUMNS, (name,)).fetchall()]
+    db.close()
 
 
 def _column(row: Sequence[object], what: object) -> tuple[str, str, str]:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from metawsm.domain import actions
 from metawsm.domain.envelope import Actor
 from metawsm.domain.errors import Rejected
-from metawsm.domain.events import POSTS, Event, PostAdded, StateChanged, ThreadClosed, ThreadOpened
+from metawsm.domain.events import ControlSignal, Event, PostAdded, StateChanged, ThreadClosed, ThreadOpened
 from metawsm.domain.states import PRIORITIES, RESPONDERS, STATES, TRANSITIONS
 from metawsm.domain.thread import evolve
 from metawsm.messages.codec import fact_of, payload_of
@@ -125,7 +125,7 @@ def test_what_always_holds(story: Story) -> None:
             assert new in TRANSITIONS[state]
             state = new
     assert thread.state == state
-    assert thread.posts_count == 1 + sum(isinstance(event.fact, POSTS) for event in story.events)
+    assert thread.posts_count == 1 + sum(isinstance(event.fact, PostAdded | ControlSignal) for event in story.events)
     assert thread.last_event_sequence == thread.version_sequence == len(story.events)
     assert thread.updated_at == minute(len(story.events))
     assert (thread.closed_at is not None) == (thread.state == "closed")
