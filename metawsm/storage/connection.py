@@ -41,16 +41,14 @@ def tune_sqlite() -> None:
 
 
 class Connection(apsw.Connection):
-    """A connection that keeps one cursor, for statements without rows: a new one costs half of a small statement."""
+    """A connection that keeps one cursor, for statements without rows: a new one costs half of a small statement.
+
+    The two hold each other until it is closed.
+    """
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self.run = self.cursor().execute
-
-    def close(self, force: bool = False) -> None:
-        """Close it and its cursors."""
-        super().close(force)
-        self.__dict__.pop("run", None)  # the cursor holds the connection, too
 
 
 def open_writer(path: Path | str, *, cache_kib: int = 32 * 1024, busy_ms: int = WRITER_BUSY_MS) -> Connection:
