@@ -23,9 +23,6 @@ MOST_TOLD = 80
 MAX_SEQUENCE = 2**53 - 1  # what every JSON reader holds exactly
 
 
-Faults = dict[str, list[str]]
-
-
 @frozen
 class Rule:
     """What a field may hold. `max_bytes` counts UTF-8, `max_chars` characters; `about` is for people."""
@@ -42,6 +39,7 @@ class Rule:
 
 
 Check = Callable[[Rule, Any], str | None]
+Faults = dict[str, list[str]]
 
 
 def text(about: str, *, required: bool = False, blank: bool | None = None, max_chars: int | None = None,

@@ -19,7 +19,7 @@ import pytest
 
 from metawsm.domain.errors import Refused, Unavailable
 from metawsm.storage.choose import make_writer, measure_commit_ms
-from metawsm.storage.connection import Connection, open_reader, open_writer
+from metawsm.storage.connection import open_reader, open_writer
 from metawsm.storage.lock import Holder, acquire, holder_of, lock_path
 from metawsm.storage.maintenance import Maintenance, free_disk, wal_bytes
 from tests.support.storage_lab import insert, item_database, values
@@ -90,7 +90,7 @@ def test_a_file_that_is_no_database_is_refused_untouched(tmp_path: Path) -> None
 def test_a_foreign_database_is_refused_untouched(tmp_path: Path, table: str, says: str) -> None:
     """A database of the Go program names the import, any other one --db; not a byte of it changes."""
     path = tmp_path / "db"
-    foreign = Connection(str(path))
+    foreign = apsw.Connection(str(path))
     foreign.execute(f"CREATE TABLE {table}")
     foreign.close()
     before = path.read_bytes()
