@@ -81,7 +81,7 @@ class CommandPath:
         if wait and self._connected():
             self._waiting.follow(ticket)
         else:
-            ticket.result.set(QUEUED)
+            ticket.tell(QUEUED)
         self._publish([queued])
         return ticket
 
@@ -118,10 +118,10 @@ class CommandPath:
         if self._connected() and ticket.until > time.monotonic():
             self._waiting.follow(ticket)
         else:
-            ticket.result.set(QUEUED)
+            ticket.tell(QUEUED)
 
     def _refused(self, ticket: Ticket, error: Exception) -> None:
         if isinstance(error, OutcomeUnknown):
             error.details["command_id"] = ticket.command_id
             self._on_doubt()
-        ticket.result.set_exception(error)
+        ticket.tell(error)

@@ -48,6 +48,8 @@ from metawsm.storage.schema_steps import STEPS
 ATTEMPT_SECONDS = 1.0  # that the first connection to Redis may take before requests are taken without it
 WAITING_SECONDS = 1.0  # that requests may still wait for their outcome when the daemon stops; then they get 202
 FILES = 4096  # open files: connections, and some hundred besides
+# New objects until the collector looks at them (Python's own: 700). A batch makes thousands, and frees them itself.
+YOUNG = (10_000, 10, 10)
 log = logging.getLogger("metawsm")
 
 
@@ -186,6 +188,7 @@ class Process:
     def _announce(self, address: tuple[str, int]) -> None:
         gc.collect()
         gc.freeze()  # what lives as long as the process need not be looked at again
+        gc.set_threshold(*YOUNG)
         where = f"http://{address[0]}:{address[1]}"
         log.info("serving %s, database %s, token %s", where, self._options.database, self._options.folder / "token")
         self._notifier.ready(f"serving {where}")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -33,14 +34,11 @@ FAULT_PAUSE = 1.0  # seconds until rows that Redis refused are tried again
 MEND_PAUSE = 30.0  # seconds between two repairs of streams that hold what is not ours
 COMPANY = 0.002  # seconds that events and acks wait for a command to travel with: each round trip costs 0.2 ms
 WINDOW = 0.001  # seconds that a batch waits for commands on their way from Redis, so that one commit takes both
+MOST_AWAITED = 64  # commands; what brings more takes longer than the window, and there is enough to do
 LAST_WORDS = 0.2  # seconds that an orderly stop leaves for what waits to be published
 READ_ALL = 0.01  # seconds after which streams are read again to which nothing was published by us
 QUIET = 0.02  # seconds without work after which the listener may block
 log = logging.getLogger("metawsm.relay")
-
-
-def _nothing() -> None:
-    """What the loop calls while it does not sleep."""
 
 
 class Relay:
@@ -240,7 +238,7 @@ class Relay:
         sent = [self._refusals.allowed(publications(row, self._feed.topic, self._identity)) for row in rows]
         flat = [publication for group in sent for publication in group]
         self._exchanging = True
-        if any(row.sequence is None for row in rows):
+        if 0 < sum(row.sequence is None for row in rows) <= MOST_AWAITED:
             self._open_window()
         try:
             exchange = self._transport.exchange(flat, [Ack(t, g, ids) for (t, g), ids in acks.items()], reads)
@@ -276,7 +274,7 @@ class Relay:
 
     def _open_window(self) -> None:
         self._writer.hold()
-        self._spinner.start(_nothing)
+        self._spinner.start(os.sched_yield)  # on a busy processor Redis goes first
         self._window_timer.again(self._close_window)
 
     def _close_window(self) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import gevent
 from attrs import define, field
-from gevent.event import AsyncResult
+from gevent.hub import Waiter
 
 from metawsm.bus.dispatch import Outcome
 
@@ -27,15 +27,25 @@ class Ticket:
     command_id: str
     until: float
     status: str = "queued"
-    result: AsyncResult = field(factory=AsyncResult)
+    _waiter: Waiter = field(factory=Waiter, init=False)
+
+    def tell(self, told: Outcome | Exception) -> None:
+        """Answer whoever waits, in the loop's next turn; once."""
+        self._waiter.hub.loop.run_callback(self._waiter.switch, told)
 
     def wait(self) -> Outcome:
-        """The outcome, QUEUED when the time is over first; raises what made the acceptance fail.
+        """The outcome, QUEUED when the time is over first; raises what made the acceptance fail. Once.
 
         Before acceptance there is no giving up: the writer itself answers within its own bounds.
         """
-        outcome: Outcome = self.result.get()
-        return outcome
+        told: Outcome | Exception = self._waiter.get()
+        if isinstance(told, Outcome):
+            return told
+        self._waiter.clear()
+        try:
+            raise told
+        finally:
+            del told  # else this frame and the error hold each other, and the request's body, until the collector comes
 
 
 class Waiting:
@@ -72,7 +82,7 @@ class Waiting:
     def _answer(self, ticket: Ticket, outcome: Outcome) -> None:
         if ticket in self._open:  # else its time was over
             self._open.discard(ticket)
-            ticket.result.set(outcome)
+            ticket.tell(outcome)
 
     def settle(self, command_id: str, outcome: Outcome) -> None:
         """A command has its outcome; its requests go on once the projections have reached its last event."""

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from itertools import product
 from operator import attrgetter
+from types import NoneType
 from typing import Any
 
 import attrs
@@ -44,6 +46,9 @@ _CONVERTER = _converter()
 
 _HEAD_NAMES = tuple(each.name for each in attrs.fields(Envelope))
 _HEAD_VALUES = attrgetter(*_HEAD_NAMES)
+_REQUIRED = (str, str, int, str, str, str, str)
+_HEAD_TYPES = frozenset(_REQUIRED + rest for rest in product((str, NoneType), repeat=len(_HEAD_NAMES) - len(_REQUIRED)))
+"""The types of an envelope's members as this program writes them."""
 
 
 def payload_of(fact: Fact) -> Payload:
@@ -121,6 +126,9 @@ def event_head(text: str) -> dict[str, Any]:
 
 def envelope_from(members: Mapping[str, Any]) -> Envelope:
     """The envelope of a stored command. Raises Undecodable."""
+    values: list[Any] = [members.get(name) for name in _HEAD_NAMES]
+    if tuple(map(type, values)) in _HEAD_TYPES:
+        return Envelope(*values)
     try:
         return _CONVERTER.structure(members, Envelope)
     except Exception as error:  # cattrs raises groups of many kinds

@@ -73,7 +73,7 @@ CREATE INDEX {table}_assignee_ticket_due ON {table} (assignee_name, ticket, buck
 def build(prefix: str) -> Callable[[Db, Change], None]:
     """Insert the row, or update the columns that changed: an index over others is not touched."""
     table = f"{prefix}forum_thread_views"
-    insert = f"INSERT INTO {table} ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})"
+    insert = f"INSERT INTO {table} VALUES ({','.join('?' * len(_COLUMNS))})"
     updates: dict[tuple[str, ...], str] = {}
 
     def apply(db: Db, change: Change) -> None:
@@ -96,7 +96,7 @@ def _values(thread: Thread) -> list[object]:
 
 
 def _update(table: str, names: tuple[str, ...]) -> str:
-    return f"UPDATE {table} SET {', '.join(f'{name} = ?' for name in names)} WHERE thread_id = ?"
+    return f"UPDATE {table} SET {','.join(f'{name}=?' for name in names)} WHERE thread_id=?"
 
 
 def finder(prefix: str = "") -> Callable[[Db, str], Thread | None]:

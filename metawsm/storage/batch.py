@@ -13,7 +13,7 @@ import apsw
 from attrs import define
 
 from metawsm.bus.ports import Db, Outcome
-from metawsm.domain.errors import OutcomeUnknown, Unavailable
+from metawsm.domain.errors import MetawsmError, OutcomeUnknown, Unavailable
 from metawsm.domain.values import value_class
 from metawsm.storage.connection import Connection
 from metawsm.storage.errors import translate
@@ -170,6 +170,10 @@ class Committer:
             raise _TransactionLost from error
 
     def _failure(self, error: Exception) -> Outcome:
+        if isinstance(error, MetawsmError):
+            # Nobody looks for its cause, and the frames would keep it with all that its request has brought, and it
+            # them, until the garbage collector comes by.
+            error.__traceback__ = None
         return Outcome(error=translate(error, self.database))
 
     def _end(self, outcomes: list[Outcome]) -> Sequence[Outcome]:

@@ -21,8 +21,9 @@ from metawsm.storage import event_log, receipts, run_rows
 from metawsm.storage.jobs_table import JobTable
 
 _FIND = f"SELECT {COLUMN_LIST} FROM forum_threads WHERE thread_id = ?"
-_INSERT = f"INSERT INTO forum_threads ({COLUMN_LIST}) VALUES ({', '.join('?' * len(COLUMNS))})"
-_UPDATE = f"UPDATE forum_threads SET {', '.join(f'{c} = ?' for c in COLUMNS[1:])} WHERE thread_id = ?"
+# Short, as each execution reads the text of its statement. The table has these columns in this order.
+_INSERT = f"INSERT INTO forum_threads VALUES ({','.join('?' * len(COLUMNS))})"
+_UPDATE = f"UPDATE forum_threads SET {','.join(f'{c}=?' for c in COLUMNS[1:])} WHERE thread_id=?"
 _FIND_CONTROL = "SELECT thread_id FROM forum_control_threads WHERE run_id = ? AND agent_name = ?"
 _TAKEN = (
     "SELECT EXISTS (SELECT 1 FROM forum_control_threads WHERE thread_id = ?1)"

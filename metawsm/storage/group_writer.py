@@ -113,7 +113,10 @@ class GroupWriter(ABC):
         self.enqueue(job, waiter.switch)
         outcome: Outcome = waiter.get()
         if outcome.error is not None:
-            raise outcome.error
+            try:
+                raise outcome.error
+            finally:
+                del outcome  # else this frame and the error hold each other
         value: T = outcome.value
         return value
 
