@@ -124,7 +124,8 @@ def _start(result: dict[str, Any]) -> Iterator[Row]:
 def _backlog(result: dict[str, Any]) -> Iterator[Row]:
     seconds, peak, commands = result["seconds"], result["memory_peak"], result["commands"]
     what = f"backlog of {commands:,} commands"
-    got = f"{seconds:.1f} s, {commands / seconds:,.0f}/s, from the moment Redis is back"
+    got = f"{seconds:.1f} s from the moment Redis is back until the last event is there, {commands / seconds:,.0f}/s"
+    got += f"; the last command done after {result['handled']:.1f} s"
     yield f"{what}: drained", "20 s", got, "", seconds <= 20 * commands / 100_000
     yield f"{what}: memory", "300 MB", f"{peak:.0f} MB at the peak", "", peak <= 300
     got = f"{result['out_of_order']} of {result['applied']:,} applied out of order"
