@@ -35,6 +35,7 @@ MEND_PAUSE = 30.0  # seconds between two repairs of streams that hold what is no
 COMPANY = 0.002  # seconds that events and acks wait for a command to travel with: each round trip costs 0.2 ms
 WINDOW = 0.001  # seconds that a batch waits for commands on their way from Redis, so that one commit takes both
 MOST_AWAITED = 64  # commands; what brings more takes longer than the window, and there is enough to do
+CROWDED = 0.0003  # seconds after which somebody else than Redis had the processor: it needs less
 LAST_WORDS = 0.2  # seconds that an orderly stop leaves for what waits to be published
 READ_ALL = 0.01  # seconds after which streams are read again to which nothing was published by us
 QUIET = 0.02  # seconds without work after which the listener may block
@@ -274,8 +275,15 @@ class Relay:
 
     def _open_window(self) -> None:
         self._writer.hold()
-        self._spinner.start(os.sched_yield)  # on a busy processor Redis goes first
+        self._spinner.start(self._spin)
         self._window_timer.again(self._close_window)
+
+    def _spin(self) -> None:
+        """Look again, but let Redis go first where it waits for this processor; sleep where others want it as well."""
+        before = time.monotonic()
+        os.sched_yield()
+        if time.monotonic() > before + CROWDED:
+            self._spinner.stop()
 
     def _close_window(self) -> None:
         if self._window_timer.active:

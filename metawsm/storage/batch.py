@@ -49,6 +49,18 @@ def fetched(value: Any) -> Any:
     return value.fetchall() if type(value) is apsw.Cursor else value
 
 
+def _bare(error: Exception) -> Exception:
+    """An answer to a caller without the frames that it and its causes came through; a bug keeps them for the log.
+
+    They would keep the error with all that its request has brought, and it them, until the garbage collector comes.
+    """
+    cause: BaseException | None = error
+    while isinstance(cause, (MetawsmError, apsw.Error)):
+        cause.__traceback__ = None
+        cause = cause.__cause__ or cause.__context__
+    return error
+
+
 class _TransactionLost(Exception):
     """SQLite (disk full, I/O error, no memory) or the job itself ended the transaction: nothing of it is stored."""
 
@@ -170,11 +182,8 @@ class Committer:
             raise _TransactionLost from error
 
     def _failure(self, error: Exception) -> Outcome:
-        if isinstance(error, MetawsmError):
-            # Nobody looks for its cause, and the frames would keep it with all that its request has brought, and it
-            # them, until the garbage collector comes by.
-            error.__traceback__ = None
-        return Outcome(error=translate(error, self.database))
+        told = translate(error, self.database)
+        return Outcome(error=_bare(told) if isinstance(told, MetawsmError) else told)
 
     def _end(self, outcomes: list[Outcome]) -> Sequence[Outcome]:
         """COMMIT; when that fails, find out whether the batch can still become durable."""
@@ -229,12 +238,12 @@ class Committer:
         if unknown:
             told: Exception = OutcomeUnknown(f"database {self.database}: not known whether this was stored ({error})")
         elif isinstance(error, apsw.Error) and translate(error, self.database) is not error:
-            return translate(error, self.database)
+            return _bare(translate(error, self.database))
         else:
             why = error or "a job ended it"
             told = Unavailable(f"database {self.database}: the transaction was lost ({why}); nothing was stored")
         told.__cause__ = error
-        return told
+        return _bare(told)
 
     def _count(self, outcomes: Sequence[Outcome], seconds: float | None = None) -> None:
         counters = self.counters

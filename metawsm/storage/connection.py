@@ -30,13 +30,11 @@ _SHARED = (
 def tune_sqlite() -> None:
     """Settings of SQLite for the whole process: call it before the first connection is opened.
 
-    No connection is ever used by two threads at once, so that none needs a lock of its own: the multi-thread mode of
-    sqlite.org/threadsafe.html. Nobody asks how much memory SQLite uses, so it need not be counted under a lock; and
-    most of what a statement allocates fits into 1,200 places of 128 or 1,200 bytes, together 480,000, that each
-    connection keeps instead of 120 (sqlite.org/malloc.html, 3.1 and 3.3).
+    Nobody asks how much memory SQLite uses, so it need not be counted under a lock; and most of what a statement
+    allocates fits into 1,200 places of 128 or 1,200 bytes, together 480,000, that each connection keeps instead of 120
+    (sqlite.org/malloc.html, 3.1 and 3.3).
     """
     apsw.shutdown()
-    apsw.config(apsw.SQLITE_CONFIG_MULTITHREAD)
     apsw.config(apsw.SQLITE_CONFIG_MEMSTATUS, False)
     apsw.config(apsw.SQLITE_CONFIG_LOOKASIDE, 1200, 400)
     apsw.initialize()

@@ -20,6 +20,8 @@ PAGE_BYTES = 4096
 # From here on a checkpoint copies the log into the database and lets the writer start at its beginning again. With half
 # as much a backlog takes 3 % longer: the writer stands aside for some milliseconds each time.
 CHECKPOINT_PAGES = 32 * 1024 * 1024 // PAGE_BYTES
+# What the log is given at the start; it gets longer where there is more to do.
+FIRST_BYTES = 16 * 1024 * 1024
 # A log this long means that checkpoints do not get through (a reader that never ends): health should say so.
 ALARM_PAGES = WAL_KEPT_BYTES // PAGE_BYTES
 # A restart holds the write lock while it waits for readers; the writer on the hub tries again by timer meanwhile.
@@ -58,7 +60,7 @@ class Maintenance:
         writer.watch_wal(self._watch)
 
     def extend(self) -> None:
-        """Give the write-ahead log its working length, see `extend_wal`; waits some 20 ms. For the start."""
+        """Give the write-ahead log its first length, see `extend_wal`; waits some 20 ms. For the start."""
         self._thread.call(lambda: extend_wal(self._open()))
 
     def _watch(self, wal_pages: int) -> None:
@@ -123,23 +125,29 @@ class Maintenance:
         return True
 
 
-def extend_wal(connection: apsw.Connection, size: int = CHECKPOINT_PAGES * PAGE_BYTES) -> None:
-    """Give the write-ahead log of this writer connection its working length at once (bytes).
+def extend_wal(connection: apsw.Connection, size: int = FIRST_BYTES) -> None:
+    """Make the write-ahead log of this writer connection so long at once (bytes), where the disk has room for it.
 
     A commit inside the file is cheaper than one that makes it longer. Zeros behind the last frame are not a frame, so
     SQLite ignores them. The write lock is held meanwhile: nobody else appends.
     """
     connection.execute("BEGIN IMMEDIATE")
     try:
-        path = connection.filename_wal
-        missing = size - wal_bytes(connection.db_filename("main"))
-        if missing > 0:
-            with open(path, "ab") as file:
-                file.writelines(_ZEROS[: missing - start] for start in range(0, missing, len(_ZEROS)))
-                file.flush()
-                os.fsync(file.fileno())
+        before = wal_bytes(connection.db_filename("main"))
+        try:
+            _append_zeros(connection.filename_wal, size - before)
+        except OSError:
+            os.truncate(connection.filename_wal, before)  # commits need what room there is
     finally:
         connection.execute("ROLLBACK")
+
+
+def _append_zeros(path: str, count: int) -> None:
+    if count > 0:
+        with open(path, "ab") as file:
+            file.writelines(_ZEROS[: count - start] for start in range(0, count, len(_ZEROS)))
+            file.flush()
+            os.fsync(file.fileno())
 
 
 def wal_bytes(path: Path | str) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import traceback
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
@@ -48,6 +49,10 @@ class Reader:
             connection.execute("BEGIN")
             try:
                 value: T = fetched(query(connection))
+            except Exception as error:
+                # A cursor that is half read in one of them would hold the snapshot, and may only be freed here.
+                traceback.clear_frames(error.__traceback__)
+                raise
             finally:
                 # An interrupted statement has ended the transaction already.
                 if connection.in_transaction:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -255,6 +256,24 @@ def test_the_log_gets_its_length_at_once_and_survives_a_crash(tmp_path: Path) ->
     assert values(copy) == ["a"]
     maintenance.close()
     writer.close()
+
+
+def test_a_disk_without_room_for_the_log_is_left_to_the_commits(tmp_path: Path) -> None:
+    """The start goes on with the log as it was."""
+    path = tmp_path / "db"
+    writer = make_writer(path, kind="hub", connection=item_database(path))
+    maintenance = Maintenance(writer)
+    before, (soft, hard) = wal_bytes(path), resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4 * 1024 * 1024, hard))
+    try:
+        maintenance.extend()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert wal_bytes(path) == before
+    writer.run(lambda db: insert(db, "a"))
+    maintenance.close()
+    writer.close()
+    assert values(path) == ["a"]
 
 
 def test_closing_in_the_middle_of_a_checkpoint_is_quiet(tmp_path: Path) -> None:

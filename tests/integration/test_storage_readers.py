@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -84,6 +85,25 @@ def test_a_long_query_in_a_thread_is_cut_off_and_the_hub_goes_on(readers: Reader
     ticker.kill()
     assert len(turns) > 30
     assert readers.slow(total) == 0
+
+
+def test_a_query_that_was_cut_off_half_read_leaves_nothing_open(writer: Connection, readers: Readers) -> None:
+    """What it still read is let go of at once, or the next query in its place would find a snapshot of long ago."""
+    insert(writer, "a")
+    insert(writer, "b")
+
+    def half_read(db: Db) -> object:
+        rows = iter(db.execute("SELECT value FROM item"))
+        next(rows)
+        return list(db.execute(_ENDLESS)), rows
+
+    gc.disable()
+    try:
+        with pytest.raises(Unavailable, match="too long"):
+            readers.slow(half_read)
+        assert readers.slow(total) == 2
+    finally:
+        gc.enable()
 
 
 def test_more_slow_queries_than_threads_wait_their_turn(readers: Readers) -> None:
