@@ -172,7 +172,8 @@ class Dispatcher:
             if work.dirty:  # a handler decides before it writes; half a command must never stay
                 raise RuntimeError(f"{spec.name} was rejected after it had written") from error
             return rejection(error), (), False
-        last = max((q.sequence or 0 for q in work.queued), default=_sequence_of(answer))
+        made = [row.sequence for row in work.queued if row.sequence is not None]
+        last = max(made) if made else _sequence_of(answer)
         outcome = Outcome("applied", spec.status, answer, last, body_json=to_json(answer))
         return outcome, tuple(work.queued), work.jobs
 

@@ -235,8 +235,13 @@ class Work:
 
     def _append(self, thread: Thread | None, fact: Fact, by: Actor, head: dict[str, str | None]) -> Event:
         about: Any = thread or self.command
-        named = ("thread_id", "run_id", "ticket", "agent_name")
-        return self._event(fact, by, {name: head.get(name) or getattr(about, name) for name in named})
+        named = {
+            "thread_id": about.thread_id,
+            "run_id": about.run_id,
+            "ticket": about.ticket,
+            "agent_name": about.agent_name,
+        }
+        return self._event(fact, by, named | {name: value for name, value in head.items() if value})
 
     def _event(self, fact: Fact, by: Actor, about: dict[str, Any]) -> Event:
         self.dirty = True

@@ -33,7 +33,8 @@ class Backlog:
         if self._after is not None:
             return  # the table has them, and is read to its end
         self._memory.extend(rows)
-        self._chars += sum(len(row.text) for row in rows)
+        for row in rows:
+            self._chars += len(row.text)
         if len(self._memory) > MEMORY_LIMIT or self._chars > MEMORY_CHARS:
             self.reread()
 
@@ -86,10 +87,12 @@ class Backlog:
             after, full = rows[-1].row_id, len(rows) == PORTION
 
     def _from_memory(self, limit: int, max_bytes: int) -> list[Queued]:
-        rows = list(portion(islice(self._memory, limit), _size, max_bytes))
-        for row in rows:
-            self._memory.popleft()
-            self._chars -= _size(row)
+        rows: list[Queued] = []
+        taken = 0
+        while self._memory and len(rows) < limit and taken < max_bytes:
+            rows.append(self._memory.popleft())
+            taken += len(rows[-1].text)
+        self._chars -= taken
         return rows
 
 

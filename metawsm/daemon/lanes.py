@@ -143,7 +143,8 @@ class Lanes:
 
     def _finish(self, delivery: Delivery) -> None:
         self._flying.discard((delivery.topic, delivery.entry_id))
-        self._attempts.pop(_name(delivery), None)
+        if self._attempts:
+            self._attempts.pop(_name(delivery), None)
         self._ack(delivery)
 
     def _park(self, key: str, delivery: Delivery) -> None:

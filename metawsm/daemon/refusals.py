@@ -15,14 +15,16 @@ class Refusals:
         self.holding = False  # everything is refused (no memory): publish nothing until the next try
         self._blocked: set[str] = set()
 
-    def allowed(self, publications: Sequence[Publication]) -> list[Publication]:
+    def allowed(self, publications: Sequence[Publication]) -> Sequence[Publication]:
         """Those whose topic is not refused."""
         if not self._blocked:
-            return list(publications)
+            return publications
         return [each for each in publications if each.topic not in self._blocked]
 
     def note(self, publications: Sequence[Publication], faults: Sequence[str | None]) -> None:
         """Learn from the answers."""
+        if not self.reasons and not any(faults):
+            return
         for publication, fault in zip(publications, faults, strict=True):
             if fault is None:
                 self.reasons.pop(publication.topic, None)

@@ -115,10 +115,11 @@ class Relay:
             self._prompt()
         if rows:
             self._backlog.append(rows)
-            if any(row.sequence is None for row in rows):
-                self._wake.set()
-            else:
-                self._soon()
+            for row in rows:
+                if row.sequence is None:
+                    self._wake.set()
+                    return
+            self._soon()
 
     def ack(self, delivery: Delivery) -> None:
         """Nothing remains to be done for an entry."""
@@ -235,11 +236,12 @@ class Relay:
         self._look_after_losses()
         rows = [] if self._refusals.holding else self._backlog.take(BATCH_ROWS, BATCH_BYTES)
         acks, self._acks = self._acks, {}
-        reads = self._reads(rows)
+        commands = [row for row in rows if row.sequence is None]
+        reads = self._reads(rows, commands)
         sent = [self._refusals.allowed(publications(row, self._feed.topic, self._identity)) for row in rows]
         flat = [publication for group in sent for publication in group]
         self._exchanging = True
-        if 0 < sum(row.sequence is None for row in rows) <= MOST_AWAITED:
+        if 0 < len(commands) <= MOST_AWAITED:
             self._open_window()
         try:
             exchange = self._transport.exchange(flat, [Ack(t, g, ids) for (t, g), ids in acks.items()], reads)
@@ -256,22 +258,22 @@ class Relay:
         if (self._backlog.waiting and not self._refusals.holding) or len(exchange.deliveries) >= self._feed.count:
             self._wake.set()
 
-    def _reads(self, rows: Sequence[Queued]) -> list[Subscription]:
+    def _reads(self, rows: Sequence[Queued], commands: Sequence[Queued]) -> list[Subscription]:
         """Streams to which this exchange brings commands; all of them when it brings nothing, and now and then.
 
         Commands are read by one reader at a time: of two replies the later one may be seen first. The feed can wait:
         the read models were prompted when the events were written.
         """
-        commands = [] if self._full() or self._listening else self._commands
+        topics = [] if self._full() or self._listening else self._commands
         now = time.monotonic()
         if not rows or now > self._read_all_at:
             self._read_all_at = now + READ_ALL
             self._feed_timer.stop()
-            return [*commands, self._feed]
-        brought = {row.topic for row in rows if row.sequence is None}
-        if len(brought) < len(rows) and not self._feed_timer.active:
+            return [*topics, self._feed]
+        if len(commands) < len(rows) and not self._feed_timer.active:
             self._feed_timer.again(self._feed_due)
-        return [each for each in commands if each.topic in brought]
+        brought = {row.topic for row in commands}
+        return [each for each in topics if each.topic in brought]
 
     def _open_window(self) -> None:
         self._writer.hold()
@@ -313,17 +315,16 @@ class Relay:
             self._backlog.reread()
         self._wake.set()
 
-    def _published(self, rows: list[Queued], sent: list[list[Publication]], faults: Sequence[str | None]) -> None:
+    def _published(
+        self, rows: list[Queued], sent: Sequence[Sequence[Publication]], faults: Sequence[str | None]
+    ) -> None:
         """Mark the rows that are wholly in Redis; the others stay pending."""
-        good: list[int] = []
-        refused: list[tuple[int, str]] = []
-        answers = iter(faults)
-        for row, group in zip(rows, sent, strict=True):
-            bad = [f"{each.topic}: {fault}" for each in group if (fault := next(answers))]
-            if bad:
-                refused.append((row.row_id, "; ".join(bad)))
-            elif len(group) == (1 if row.sequence is None else 2):
-                good.append(row.row_id)
+        refused = _refused(rows, sent, faults) if any(faults) else {}
+        good = [
+            row.row_id
+            for row, group in zip(rows, sent, strict=True)
+            if len(group) == (1 if row.sequence is None else 2) and row.row_id not in refused
+        ]
         now = self._now()
         self._writer.defer(lambda db: self._outbox.mark_sent(db, good, now))
         if refused:
@@ -331,11 +332,12 @@ class Relay:
         if len(good) < len(rows):
             self._try_later(faults)
 
-    def _refuse(self, refused: list[tuple[int, str]], now: str) -> None:
-        log.warning("Redis refused %d message(s), they stay in the outbox: %s", len(refused), refused[0][1])
+    def _refuse(self, refused: Mapping[int, str], now: str) -> None:
+        first = next(iter(refused.values()))
+        log.warning("Redis refused %d message(s), they stay in the outbox: %s", len(refused), first)
 
         def note(db: Db) -> None:
-            for row_id, text in refused:
+            for row_id, text in refused.items():
                 self._outbox.note_fault(db, row_id, text, now)
 
         self._writer.defer(note)
@@ -373,3 +375,15 @@ class Relay:
     def _is_news(self, delivery: Delivery) -> bool:
         """Whether an entry of the feed tells of an event that the read models may lack."""
         return int(delivery.entry_id.partition("-")[0]) > self._applied()
+
+
+def _refused(
+    rows: Sequence[Queued], sent: Sequence[Sequence[Publication]], faults: Sequence[str | None]
+) -> dict[int, str]:
+    """What the server said about each row that it refused, wholly or in part, by the row's id."""
+    answers = iter(faults)
+    told = {
+        row.row_id: "; ".join(f"{each.topic}: {fault}" for each in group if (fault := next(answers)))
+        for row, group in zip(rows, sent, strict=True)
+    }
+    return {row_id: text for row_id, text in told.items() if text}

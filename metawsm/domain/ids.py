@@ -11,15 +11,10 @@ RUN = "run"
 _VARIANT = {f"{digit:x}": "89ab"[digit & 3] for digit in range(16)}
 
 
-def uuid7(milliseconds: int, random: bytes) -> str:
-    """A UUIDv7 of the Unix time in `milliseconds` and 10 bytes of `random`."""
-    time, rest = f"{milliseconds & 0xFFFFFFFFFFFF:012x}", random.hex()
-    return f"{time[:8]}-{time[8:]}-7{rest[1:4]}-{_VARIANT[rest[4]]}{rest[5:8]}-{rest[8:20]}"
-
-
 def prefixed(prefix: str, milliseconds: int, random: bytes) -> str:
-    """A new id such as `fevt-0190...`."""
-    return f"{prefix}-{uuid7(milliseconds, random)}"
+    """A new id such as `fevt-0190...`: a UUIDv7 of the Unix time in `milliseconds` and 10 bytes of `random`."""
+    time, rest = f"{milliseconds & 0xFFFFFFFFFFFF:012x}", random.hex()
+    return f"{prefix}-{time[:8]}-{time[8:]}-7{rest[1:4]}-{_VARIANT[rest[4]]}{rest[5:8]}-{rest[8:20]}"
 
 
 def post_id(event_id: str) -> str:

@@ -44,6 +44,8 @@ def loosely(text: str) -> Any:
 
 def _is_plain(members: Iterable[Any]) -> bool:
     """Whether there is nothing but texts and small numbers, in objects at most one below the other."""
-    return all(
-        type(each) in _PLAIN or (type(each) is dict and _PLAIN.issuperset(map(type, each.values()))) for each in members
-    )
+    for each in members:
+        kind = type(each)
+        if kind not in _PLAIN and not (kind is dict and _PLAIN.issuperset(map(type, each.values()))):
+            return False
+    return True

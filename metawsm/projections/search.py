@@ -6,6 +6,7 @@ import json
 import re
 import unicodedata
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from typing import Any
 
 from metawsm.bus import cursors
@@ -58,7 +59,7 @@ def build(prefix: str) -> Callable[[Db, Change], None]:
         texts = _texts(change.event.fact)
         if texts is not None and change.after is not None:
             sequence, thread = change.event.sequence, change.after
-            db.run(insert, (sequence, *texts, " ".join(_scope(thread.ticket, thread.run_id))))
+            db.run(insert, (sequence, *texts, _scope_text(thread.ticket, thread.run_id)))
             opened = sequence if change.before is None else next(iter(db.execute(find, (thread.thread_id,))))[0]
             db.run(belong, (sequence, opened))
 
@@ -78,6 +79,11 @@ def _texts(fact: Fact) -> tuple[str, str] | None:
 
 def _signal_text(signal: dict[str, Any]) -> str:
     return "\n".join(str(signal[name]) for name in _SIGNAL_TEXTS if signal.get(name))
+
+
+@lru_cache(256)
+def _scope_text(ticket: str | None, run_id: str | None) -> str:
+    return " ".join(_scope(ticket, run_id))
 
 
 def _scope(ticket: str | None, run_id: str | None) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from types import NoneType
 from typing import Any, cast
 
 import redis
@@ -16,6 +17,7 @@ from metawsm.streams.resp import EXEC, MULTI
 
 Reply = Any
 """Raw: bytes, int, None, a list of replies, or a redis.ResponseError in the place of its command's reply."""
+_GOOD = frozenset({bytes, int, list, NoneType})
 
 
 @frozen
@@ -97,6 +99,8 @@ class Link:
             raise
 
     def _raise_server_wide(self, replies: Sequence[Reply]) -> None:
+        if _GOOD.issuperset(map(type, replies)):
+            return
         for reply in replies:
             if isinstance(reply, redis.ResponseError) and error_code(reply) in SERVER_WIDE:
                 self._connection.disconnect()  # a primary that has become a replica stays one: find the new one
