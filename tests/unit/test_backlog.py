@@ -48,6 +48,17 @@ def test_the_table_is_read_in_order_and_in_bounds(limit: int, max_bytes: int, si
     assert max(table.asked) == PORTION
 
 
+@pytest.mark.parametrize(("limit", "max_bytes", "each"), [(7, 10**9, 7), (256, 1000, 4), (256, 1, 1)])
+def test_memory_is_handed_out_in_order_and_in_bounds(limit: int, max_bytes: int, each: int) -> None:
+    """At most `limit` rows, ended by the one that reaches `max_bytes`, at least one; nothing twice."""
+    backlog, found = emptied(Backlog(Table().load)), []
+    backlog.append([row(n, 300) for n in range(100)])
+    while rows := backlog.take(limit, max_bytes):
+        found.append([row.row_id for row in rows])
+    assert [row_id for rows in found for row_id in rows] == list(range(100))
+    assert {len(rows) for rows in found[:-1]} == {each}
+
+
 def test_memory_is_bounded_by_rows_and_by_size() -> None:
     """Many rows, or a few large ones: then the table is read instead."""
     for rows, size in ((MEMORY_LIMIT, 1), (64, MEMORY_CHARS // 64)):
