@@ -56,7 +56,7 @@ class Connection:
         self._shared = shared
         self._hub = gevent.get_hub()
         self._readable = self._hub.loop.io(self._raw.fileno(), 1)
-        self._expired = False
+        self._expired = self._answered = False
         self._answer = Answer(shared, self._send)
         self._base = dict(shared.environ)
         self._base["metawsm.connection"] = self
@@ -120,6 +120,7 @@ class Connection:
             if environ is None:
                 return False
             self._run(environ)
+            self._answered = True
         except Refusal as refusal:
             self._expired = False
             self._answer.refuse(refusal)
@@ -139,8 +140,8 @@ class Connection:
         if not self.buffer:
             self.idle = True
             self.deadline = shared.now + shared.limits.idle_seconds
-            # Right after an answer there is nothing to read: to be told so costs a call and an exception.
-            self._hub.wait(self._readable)
+            if self._answered:  # then there is nothing to read yet: to be told so costs a call and an exception
+                self._hub.wait(self._readable)
             self.buffer = self._receive()
             if not self.buffer:
                 return None
