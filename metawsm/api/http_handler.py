@@ -13,8 +13,6 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-import gevent
-
 from metawsm.api.http_answer import Answer
 from metawsm.api.http_head import (
     ChunkedBody,
@@ -54,8 +52,6 @@ class Connection:
         self.idle = True
         self.deadline = shared.now + shared.limits.header_seconds
         self._shared = shared
-        self._hub = gevent.get_hub()
-        self._readable = self._hub.loop.io(self._raw.fileno(), 1)
         self._expired = self._answered = False
         self._answer = Answer(shared, self._send)
         self._base = dict(shared.environ)
@@ -64,12 +60,9 @@ class Connection:
 
     def handle(self) -> None:
         """Answer requests until either side ends the connection. A client that disappears is no error."""
-        try:
-            with suppress(OSError, _Gone):
-                while self._answer_one():
-                    pass
-        finally:
-            self._readable.close()
+        with suppress(OSError, _Gone):
+            while self._answer_one():
+                pass
 
     def upgrade(self, head: bytes, limits: SocketLimits) -> Socket:
         """Make this connection a WebSocket: `head` is the 101 answer, what the client sent early goes to the socket."""
@@ -141,7 +134,7 @@ class Connection:
             self.idle = True
             self.deadline = shared.now + shared.limits.idle_seconds
             if self._answered:  # then there is nothing to read yet: to be told so costs a call and an exception
-                self._hub.wait(self._readable)
+                self._sock._wait(self._sock._read_event)  # noqa: SLF001  as gevent's `recv` does when told so
             self.buffer = self._receive()
             if not self.buffer:
                 return None

@@ -248,7 +248,7 @@ class Committer:
     def _count(self, outcomes: Sequence[Outcome], seconds: float | None = None) -> None:
         counters = self.counters
         counters.jobs += len(outcomes)
-        counters.failed_jobs += len([outcome for outcome in outcomes if outcome.error is not None])
+        counters.failed_jobs += sum(outcome.error is not None for outcome in outcomes)
         if seconds is not None:
             counters.batches += 1
             # A batch that changed nothing is no sign that changes can be stored.

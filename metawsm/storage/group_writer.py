@@ -123,8 +123,7 @@ class GroupWriter(ABC):
     def enqueue(self, job: Callable[[Db], Any], done: Callable[[Outcome], None]) -> None:
         """See `Writer.enqueue`. Raises Overloaded when too many jobs wait, Unavailable after `close`."""
         self._accept(Task(job, done, time.monotonic()))
-        if not self._armed:
-            self._arm()
+        self._arm()
 
     def defer(self, job: Callable[[Db], Any]) -> None:
         """See `Writer.defer`. A failure goes to `on_fault`; it never touches the jobs beside it."""

@@ -17,7 +17,7 @@ from metawsm.streams.resp import EXEC, MULTI
 
 Reply = Any
 """Raw: bytes, int, None, a list of replies, or a redis.ResponseError in the place of its command's reply."""
-_GOOD = frozenset({bytes, int, list, NoneType})
+_NO_ERROR = frozenset({bytes, int, list, NoneType})
 
 
 @frozen
@@ -99,7 +99,7 @@ class Link:
             raise
 
     def _raise_server_wide(self, replies: Sequence[Reply]) -> None:
-        if _GOOD.issuperset(map(type, replies)):
+        if _NO_ERROR.issuperset(map(type, replies)):
             return
         for reply in replies:
             if isinstance(reply, redis.ResponseError) and error_code(reply) in SERVER_WIDE:

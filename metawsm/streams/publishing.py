@@ -14,7 +14,7 @@ from metawsm.streams.link import Aborted, Link
 from metawsm.streams.resp import pack, xadd
 from metawsm.streams.wire import UUID
 
-_ENTRY_ID = frozenset({bytes})
+_PUBLISHED = frozenset({bytes})  # the type of the entry id that a good XADD is answered with
 TAKEN = "equal or smaller than the target stream top item"
 
 
@@ -23,7 +23,7 @@ def faults(link: Link, publications: Sequence[Publication], replies: Sequence[An
 
     An id that is not above the stream's top was published before, or it came too late: the entry itself tells.
     """
-    if _ENTRY_ID.issuperset(map(type, replies)):
+    if _PUBLISHED.issuperset(map(type, replies)):
         return [None] * len(replies)
     found = [error_text(reply) if isinstance(reply, redis.ResponseError) else None for reply in replies]
     doubtful = [index for index, fault in enumerate(found) if fault is not None and TAKEN in fault]
