@@ -192,8 +192,8 @@ def test_nothing_is_typed_into_a_session_of_somebody_else(tmp_path: Path, mark: 
     with unseen_lab(tmp_path, ASKS + "exec sleep 600\n") as lab:
         run_id = lab.start()
         session = lab.until(run_id, "awaiting_guidance")["agents"][0]["session"]
-        lab.tmux("kill-session", "-t", f"={session}")
-        lab.tmux("new-session", "-d", "-s", session, str(tmp_path / "takes"))
+        # In one call: a server ends with its last session, and with it who comes at that moment.
+        lab.tmux("kill-session", "-t", f"={session}", ";", "new-session", "-d", "-s", session, f"{tmp_path}/takes")
         if mark:
             lab.tmux("set-option", "-t", f"={session}:", "@metawsm", mark)
         assert lab.sessions() == [session]
