@@ -13,6 +13,7 @@ from gevent.event import Event
 
 from metawsm.api.access import Access
 from metawsm.api.exchange import Environ, Request, number
+from metawsm.api.turns import NEXT_TURN
 from metawsm.api.websocket import Socket, accept, encode_text
 from metawsm.bus.paging import portion
 from metawsm.domain.errors import Overloaded, Unavailable
@@ -156,7 +157,7 @@ class Feed:
                 client.socket.close(1013, "too slow, resume by cursor")
                 return False
         client.cursor = examined
-        gevent.sleep(0)  # pages without a match must not keep others from their turn
+        gevent.sleep(NEXT_TURN)  # many pages must not keep others from theirs
         return True
 
     def _join(self, client: Subscriber) -> None:
@@ -206,7 +207,7 @@ class Feed:
         """Send, and leave others half the time a long round took: what comes meanwhile is one frame, not many."""
         begun = time.monotonic()
         self._broadcast(events)
-        gevent.sleep(0)  # the sockets write in the loop's next round
+        gevent.sleep(NEXT_TURN)  # the sockets write in it
         spent = time.monotonic() - begun
         if spent > LONG_ROUND:
             gevent.sleep(spent / 2)
@@ -233,7 +234,7 @@ class Feed:
                 sent += 1
                 self._show(client, events, frames, last)
                 if sent % YIELD_EVERY == 0:
-                    gevent.sleep(0)
+                    gevent.sleep(NEXT_TURN)
 
     def _show(self, client: Subscriber, events: Sequence[Any], frames: Sequence[bytes], last: int) -> None:
         if client.cursor >= last:

@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+import gevent
+
 from metawsm.api.http_answer import Answer
 from metawsm.api.http_head import (
     ChunkedBody,
@@ -25,6 +27,7 @@ from metawsm.api.http_head import (
     wants_continue,
 )
 from metawsm.api.http_shared import NEVER, Shared
+from metawsm.api.turns import NEXT_TURN
 
 if TYPE_CHECKING:
     from metawsm.api.websocket import Socket, SocketLimits
@@ -138,6 +141,8 @@ class Connection:
             self.buffer = self._receive()
             if not self.buffer:
                 return None
+        elif self._answered:
+            gevent.sleep(NEXT_TURN)  # many requests at once must not keep others from their turn
         self.idle = False
         end = self.buffer.find(b"\r\n\r\n")
         if end <= 0 or end > shared.limits.header_bytes or self.buffer[0] == 13:

@@ -102,6 +102,8 @@ class GroupWriter(ABC):
         self._loop = gevent.get_hub().loop
         # `again`, not `start`: libev lets a stopped timer go on where it stood, so a second start fires at once.
         self._flush_timer = self._loop.timer(self._limits.defer_seconds, self._limits.defer_seconds)
+        self._next_turn = self._loop.timer(0)
+        self._ran_in = -1  # the turn of the loop in which the newest batch ran
 
     @abstractmethod
     def _start(self, tasks: Sequence[Task]) -> None:
@@ -181,6 +183,7 @@ class GroupWriter(ABC):
             self._arm()
             self._idle.wait(timeout)
         self._flush_timer.close()
+        self._next_turn.close()
         self._give_up()
         self._release()
 
@@ -205,8 +208,17 @@ class GroupWriter(ABC):
         self._queue.append(task)
 
     def _arm(self) -> None:
-        if not self._armed:
-            self._armed = True
+        """See that a batch runs soon, at most one between two looks at the sockets.
+
+        The loop runs up to fifty callbacks before it looks (`_run_callbacks` in gevent's corecext.pyx), so a batch
+        that calls for the next one goes by timer.
+        """
+        if self._armed:
+            return
+        self._armed = True
+        if self._loop.iteration == self._ran_in:
+            self._next_turn.start(self._turn)
+        else:
             self._loop.run_callback(self._turn)
 
     def _turn(self) -> None:
@@ -216,6 +228,7 @@ class GroupWriter(ABC):
             return
         tasks = self._take(self._limits.batch_jobs)
         if tasks:
+            self._ran_in = self._loop.iteration
             self._start(tasks)
         else:
             self._rest()

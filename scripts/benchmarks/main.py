@@ -13,7 +13,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks import asks, backlog, plots, reads, report, runs, start, stream
+from benchmarks import asks, backlog, plots, reads, rebuilds, report, runs, start, stream
 from benchmarks.servers import ROOT
 
 DOCS = ROOT / "docs"
@@ -32,6 +32,7 @@ def scenarios(quick: bool, seeds: Path) -> dict[str, Scenario]:
     found |= {f"reads-{size}": partial(reads.measure, size, seeds, 5 if quick else 40) for size in sizes}
     found["start"] = partial(start.measure, 2 if quick else 7)
     found["backlog"] = partial(backlog.measure, 2_000 if quick else 100_000)
+    found["rebuild"] = partial(rebuilds.measure, 100 if quick else 20_000, seeds)
     found["run-status"] = partial(runs.status, 5 if quick else 40)
     found["run-answers"] = partial(runs.answers, 3 if quick else 30)
     found["run-supervision"] = partial(runs.supervise, 2 if quick else 50, 10.0 if quick else 120.0)

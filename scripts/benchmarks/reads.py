@@ -37,7 +37,7 @@ def measure(threads: int, seeds: Path, repeats: int) -> dict[str, Any]:
     """p95 in milliseconds per kind of question, and the slowest question of all."""
     database = seed(threads, seeds)
     with folder() as here, Daemon(here, "--db", str(database)) as daemon:
-        _settle(daemon)
+        settle(daemon)
         kinds: dict[str, list[tuple[float, str]]] = {}
         for kind, target in _targets(daemon):
             kinds.setdefault(kind, []).append((_p95(daemon, target, repeats), target))
@@ -49,7 +49,7 @@ def measure(threads: int, seeds: Path, repeats: int) -> dict[str, Any]:
         return {"threads": threads, "p95": worst[0], "slowest": worst[1], "kinds": told}
 
 
-def _settle(daemon: Daemon) -> None:
+def settle(daemon: Daemon) -> None:
     """Wait until what a start has to do (filling a new Redis) is over."""
 
     def quiet() -> bool:

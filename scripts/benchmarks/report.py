@@ -136,6 +136,20 @@ def _backlog(result: dict[str, Any]) -> Iterator[Row]:
     yield f"{what}: new requests meanwhile", "answered", got, "", result["asked_meanwhile"] > 0
 
 
+def _rebuild(result: dict[str, Any]) -> Iterator[Row]:
+    before, during = result["before"], result["during"]
+    got = f"lists p95 {during['list']:.0f} ms (before {before['list']:.1f}), "
+    got += f"questions p95 {during['ask']:.0f} ms (before {before['ask']:.1f})"
+    got += f"; {result['events']:,} events in {result['seconds']:.1f} s"
+    yield (
+        f"`forum rebuild` at {result['threads']:,} threads: requests meanwhile",
+        "answered",
+        got,
+        "",
+        result["answered"] > 0,
+    )
+
+
 def _run_status(result: dict[str, Any]) -> Iterator[Row]:
     got = f"{result['p50']:.0f} ms, p95 {result['p95']:.0f} ms; the bare interpreter {result['interpreter']:.0f} ms"
     what = "`status` of a run with 4 agents and 3 repositories, from the shell"
@@ -168,6 +182,7 @@ ROWS: dict[str, Any] = {
     "reads-1000000": _read,
     "start": _start,
     "backlog": _backlog,
+    "rebuild": _rebuild,
     "run-status": _run_status,
     "run-answers": _run_answers,
     "run-supervision": _run_supervision,
