@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -35,12 +36,18 @@ class Failure(Exception):
 def lines(error: MetawsmError, flags: Mapping[str, str], sent: Found = NO_TOKEN, *, agents: bool = False) -> list[str]:
     """The lines for an error. `flags` maps names of fields to the flags of the verb in use; `agents` as in Failure."""
     if error.fields and error.code != "policy":  # whose message names the file and every key in it
-        faults = [f"{_flag(name, flags)} {text}" for name, texts in error.fields.items() for text in texts]
+        faults = [_fault(_flag(name, flags), text) for name, texts in error.fields.items() for text in texts]
         first = f"invalid values: {'; '.join(faults)}"
     else:
         first = error.message
     hint = _hint(error, sent, agents)
     return [f"metawsm: {one_line(first)}", *([f"  {one_line(hint)}"] if hint else [])]
+
+
+def _fault(flag: str, text: str) -> str:
+    """The fault of a flag. Of one that may be given several times, people count from one; REST counts items from 0."""
+    counted = re.sub(r"^item (\d+)", lambda item: f"number {int(item[1]) + 1}", text) if flag.startswith("--") else text
+    return f"{flag} {counted}"
 
 
 def bug_line(error: Exception) -> str:

@@ -36,7 +36,10 @@ def command(session: Session, command_id: str) -> int:
 @click.command()
 @reading(*SCOPE, option("--limit", "Most rows of each kind.", type=click.IntRange(1, 500)))
 def debug(session: Session, **query: Any) -> None:
-    """Show outbox, bus and topics; --json shows everything."""
+    """Show outbox, bus and topics; --json shows everything.
+
+    Ticket and run choose among events and threads; of outbox rows and jobs the newest are shown, whosever they are.
+    """
     answer = session.get("/forum/debug", query)
     if session.as_json:
         print_json(answer)

@@ -112,6 +112,11 @@ def test_a_page_leads_to_the_next(run: Run) -> None:
         (["close", "--thread-id", "fthr-none"], 3, "fthr-none"),
         (["ask", "--ticket", "a b", "--title", "t", "--body", "b"], 7, "--ticket must be 1 to 64"),
         (["ask", "--ticket", "T", "--title", " ", "--body", ""], 7, "--title must not be blank"),
+        (
+            ["ask", "--ticket", "T", "--title", "t", "--body", "b", "--option", "v1", "--option", " "],
+            7,
+            "--option number 2: must not be blank",
+        ),
         (["ask", "--ticket", "T", "--title", "t", "--body", "x" * 70_000], 7, "--body must be at most 65536 bytes"),
         (["ask", "--ticket", "T", "--title", "t", "--body", "b", "--priority", "big"], 7, "--priority must be one of"),
         (["post", "--thread-id", "f", "--body", "b", "--actor-type", "robot"], 7, "--actor-type must be one of"),
