@@ -368,7 +368,8 @@ def test_policy_init_writes_once(tmp_path: Path) -> None:
     again = shell(["policy-init"], cwd=tmp_path)
     assert again.returncode == 1
     assert "--force" in again.stderr
-    assert shell(["policy-init", "--force"], cwd=tmp_path).returncode == 0
+    forced = shell(["policy-init", "--force", "--json"], cwd=tmp_path)
+    assert (forced.returncode, json.loads(forced.stdout)) == (0, {"policy": {"path": ".metawsm/policy.json"}})
 
 
 def test_serve_refuses_a_bad_policy(tmp_path: Path) -> None:

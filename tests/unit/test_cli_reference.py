@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
+import click
+
 from metawsm.cli.exit_codes import ExitCode
+from metawsm.cli.main import root
 from metawsm.cli.reference import MEANING, reference
 
 
@@ -17,3 +21,25 @@ def test_the_reference_shows_every_command() -> None:
 def test_every_exit_code_has_a_meaning() -> None:
     """No code is missing in the table."""
     assert set(MEANING) == set(ExitCode)
+
+
+def test_every_command_has_json() -> None:
+    """Only `serve` has no answer to print: its output is its log."""
+    without = [path for path, command in _commands(root, ()) if not _has(command, "--json")]
+    assert without == [("serve",)]
+
+
+def _commands(command: click.Command, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    """Every command that does something, with the words that call it."""
+    if not isinstance(command, click.Group):
+        yield path, command
+        return
+    context = click.Context(command)
+    for name in command.list_commands(context):
+        found = command.get_command(context, name)
+        assert found is not None
+        yield from _commands(found, (*path, name))
+
+
+def _has(command: click.Command, option: str) -> bool:
+    return any(option in parameter.opts for parameter in command.params)
