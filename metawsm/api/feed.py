@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import gevent
 from attrs import define, frozen
 from gevent.event import Event
+from gevent.lock import BoundedSemaphore
 
 from metawsm.api.access import Access
 from metawsm.api.exchange import Environ, Request, number
@@ -25,7 +26,7 @@ CATCH_UP = 500  # events at once while catching up
 FRAME_CHARS = 128 * 1024  # of events in one frame, and read at once: what a client may owe us is a few times as much
 DRAIN_SECONDS = 30.0  # a client may take to read one frame while catching up
 LONG_ROUND = 0.003  # seconds; a round over some 200 subscribers
-YIELD_EVERY = 50  # subscribers written to before others get a turn
+TURN_SECONDS = 0.004  # of writing to subscribers before others get a turn
 MOST_SUBSCRIBERS = 2000
 
 
@@ -95,6 +96,7 @@ class Feed:
         self._live: dict[Filter, list[Subscriber]] = {}
         self._batches: deque[Sequence[Any]] = deque()
         self._arrived = Event()
+        self._paging = BoundedSemaphore(1)
         self._unsubscribe: Callable[[], None] | None = None
 
     @property
@@ -147,7 +149,9 @@ class Feed:
     def _catch_up(self, client: Subscriber, limit: int) -> bool:
         """Send one page; False when the client does not take it or the log cannot be read: it resumes by cursor."""
         try:
-            frames, examined = self._page(client, limit)
+            with self._paging:  # one page in a turn of the loop, however many clients catch up
+                frames, examined = self._page(client, limit)
+                gevent.sleep(NEXT_TURN)
         except Unavailable as error:
             client.socket.close(1013, error.message[:100])
             return False
@@ -157,7 +161,6 @@ class Feed:
                 client.socket.close(1013, "too slow, resume by cursor")
                 return False
         client.cursor = examined
-        gevent.sleep(NEXT_TURN)  # many pages must not keep others from theirs
         return True
 
     def _join(self, client: Subscriber) -> None:
@@ -207,10 +210,8 @@ class Feed:
         """Send, and leave others half the time a long round took: what comes meanwhile is one frame, not many."""
         begun = time.monotonic()
         self._broadcast(events)
-        gevent.sleep(NEXT_TURN)  # the sockets write in it
         spent = time.monotonic() - begun
-        if spent > LONG_ROUND:
-            gevent.sleep(spent / 2)
+        gevent.sleep(spent / 2 if spent > LONG_ROUND else NEXT_TURN)
 
     def _gathered(self) -> Sequence[Any]:
         """What has come while the batch before was sent, as one frame: who falls behind has less to do."""
@@ -226,15 +227,15 @@ class Feed:
 
     def _broadcast(self, events: Sequence[Any]) -> None:
         last = events[-1].sequence
-        sent = 0
+        over = time.monotonic() + TURN_SECONDS
         for wants, clients in list(self._live.items()):
             wanted = [event for event in events if wants.matches(event)]
             frames = self._frames(wanted, last)
             for client in list(clients):
-                sent += 1
                 self._show(client, events, frames, last)
-                if sent % YIELD_EVERY == 0:
+                if time.monotonic() > over:
                     gevent.sleep(NEXT_TURN)
+                    over = time.monotonic() + TURN_SECONDS
 
     def _show(self, client: Subscriber, events: Sequence[Any], frames: Sequence[bytes], last: int) -> None:
         if client.cursor >= last:

@@ -103,7 +103,6 @@ class GroupWriter(ABC):
         # `again`, not `start`: libev lets a stopped timer go on where it stood, so a second start fires at once.
         self._flush_timer = self._loop.timer(self._limits.defer_seconds, self._limits.defer_seconds)
         self._next_turn = self._loop.timer(0)
-        self._ran_in = -1  # the turn of the loop in which the newest batch ran
 
     @abstractmethod
     def _start(self, tasks: Sequence[Task]) -> None:
@@ -208,18 +207,13 @@ class GroupWriter(ABC):
         self._queue.append(task)
 
     def _arm(self) -> None:
-        """See that a batch runs soon, at most one between two looks at the sockets.
+        """See that a batch runs in the next turn of the loop.
 
-        The loop runs up to fifty callbacks before it looks (`_run_callbacks` in gevent's corecext.pyx), so a batch
-        that calls for the next one goes by timer.
+        Not as a callback: a batch that calls for the next one would keep the loop from its sockets (`api/turns.py`).
         """
-        if self._armed:
-            return
-        self._armed = True
-        if self._loop.iteration == self._ran_in:
+        if not self._armed:
+            self._armed = True
             self._next_turn.start(self._turn)
-        else:
-            self._loop.run_callback(self._turn)
 
     def _turn(self) -> None:
         self._flush_timer.stop()
@@ -228,7 +222,6 @@ class GroupWriter(ABC):
             return
         tasks = self._take(self._limits.batch_jobs)
         if tasks:
-            self._ran_in = self._loop.iteration
             self._start(tasks)
         else:
             self._rest()

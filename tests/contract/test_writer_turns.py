@@ -15,7 +15,7 @@ from tests.contract.writer_suite import Lab, wait_for
 from tests.support.storage_lab import insert
 
 MANY = 40
-"""Batches, one called for by the other; the loop of gevent runs fifty callbacks before it looks at anything."""
+"""Batches, one called for by the other; fewer than the fifty callbacks that gevent runs before it looks at anything."""
 
 
 class Calls:

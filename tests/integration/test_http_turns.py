@@ -31,7 +31,7 @@ def test_many_requests_at_once_let_others_through() -> None:
         hasty.sendall(request("/many") * MANY)
         wait_for(seen, MANY + 2)
     server.stop(1)
-    assert seen.index("/other") <= 7
+    assert seen.index("/other") <= 10  # 7, or a little later where the system is slow to bring it; else behind all
     assert seen.count("/many") == MANY
 
 
