@@ -92,6 +92,18 @@ def test_replay_after_the_mend_applies_once(faulty: Daemon, tmp_path: Path) -> N
         eventually(lambda: not check_database(db))  # type: ignore[func-returns-value] # it raises
 
 
+def test_what_failed_is_told_again_at_once(faulty: Daemon) -> None:
+    """Who sends it again under the same key is not left waiting for an outcome that does not come."""
+    nowhere = Path("/nonexistent/mended")
+    first = broken(faulty, nowhere)
+    began = time.monotonic()
+    again = broken(faulty, nowhere)
+    assert time.monotonic() - began < 5.0  # it says that it would wait for 10
+    assert (again.status, again.error["code"]) == (first.status, first.error["code"]) == (500, "internal")
+    assert again.error["correlation_id"] == first.error["correlation_id"]
+    only(faulty)
+
+
 def test_a_command_tells_its_letter(faulty: Daemon, redis_client: Any) -> None:
     """Who asks for a command that is in the dead letters learns where to look: failed in its handler, or never one."""
     failed = broken(faulty, Path("/nonexistent/mended")).error["correlation_id"]
