@@ -49,13 +49,19 @@ def test_another_database_is_refused_with_both_names_and_the_change(broker: Serv
 
 
 @pytest.mark.parametrize(
-    "other",
-    [evolve(MINE, database_path="/copy/metawsm.db", instance_id="b"), evolve(MINE, host="there", instance_id="b")],
+    ("other", "change"),
+    [
+        (
+            evolve(MINE, database_path="/copy/metawsm.db", instance_id="b"),
+            "give this project a database number of its own",
+        ),
+        (evolve(MINE, host="there", instance_id="b"), "stop the other instance"),
+    ],
 )
-def test_a_second_live_instance_is_refused(broker: ServerHandle, other: Owner) -> None:
+def test_a_second_live_instance_is_refused(broker: ServerHandle, other: Owner, change: str) -> None:
     """A copied project folder, or the same path on another machine, does not get in beside the first."""
     lease(broker, MINE).acquire()
-    with pytest.raises(Refused, match="boot-1"):
+    with pytest.raises(Refused, match=f"boot-1.*; {change}"):
         lease(broker, other).acquire()
 
 
