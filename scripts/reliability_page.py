@@ -21,7 +21,6 @@ from benchmarks.report import hardware
 ROOT = Path(__file__).resolve().parents[1]
 KEPT = 5  # runs
 LIMIT_MINUTES = 40
-ROOM = "tests/faults"
 Run = dict[str, Any]
 
 

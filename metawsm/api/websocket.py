@@ -77,17 +77,12 @@ def accept(
 
 
 class Socket:
-    """One accepted WebSocket. Use it from greenlets of the server's thread only; no method but the waits blocks.
-
-    After the end `close_code` and `close_reason` say how it ended: the peer's, else ours; 1006 without a close frame.
-    """
+    """One accepted WebSocket. Use it from greenlets of the server's thread only; no method but the waits blocks."""
 
     def __init__(
         self, raw: socket.socket, now: Callable[[], float], limits: SocketLimits, head: bytes, leftover: bytes = b""
     ) -> None:
         self.closed = Event()
-        self.close_code = 1006
-        self.close_reason = ""
         self._raw = raw
         self._raw.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)
         self._now = now
@@ -169,8 +164,6 @@ class Socket:
         self._enqueue(encode_close(code, reason))
         self._close_sent = True
         self._close_by = self._now() + self._limits.close_seconds
-        if not self._close_received:
-            self.close_code, self.close_reason = code, reason
 
     def wait_closed(self, timeout: float | None = None) -> bool:
         """Wait for the end of the connection; False when it still stands after `timeout` seconds."""
@@ -300,12 +293,11 @@ class Socket:
 
     def _peer_closed(self, payload: bytes) -> None:
         """Answer the peer's close with its own code; when ours was sent before, this is the end."""
-        code, reason = decode_close(payload)
+        code, _ = decode_close(payload)
         self._close_received = True
         if self._close_sent:
             self._flush_soon()
         else:
-            self.close_code, self.close_reason = code, reason
             self.close(1000 if code == 1005 else code, "")
 
     def _end(self) -> None:

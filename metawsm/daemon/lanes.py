@@ -80,7 +80,6 @@ class Lanes:
         self._told_at = -TELL_SECONDS
         self._burials = Burials(log)
         self.handled = 0
-        self.buried = 0
         self.trimmed = 0
 
     @property
@@ -228,7 +227,6 @@ class Lanes:
             log.error("dead letter for %s could not be stored: %s", bug.row.message_id, outcome.error)
             gevent.spawn_later(LONGEST_PAUSE, self._release, bug.row.key)
             return
-        self.buried += 1
         self._burials.tell(outcome.value)
         self._attempts.pop(bug.row.message_id, None)
         told = f"the command failed {ATTEMPTS} times and is in the dead letters: {bug.cause!r}"
@@ -257,7 +255,6 @@ class Lanes:
         if outcome.error is not None:
             self._later(delivery, outcome.error)
             return
-        self.buried += 1
         self._burials.tell(outcome.value)
         self._finish(delivery)
 

@@ -38,7 +38,6 @@ class Faults:
     ) -> None:
         self.done: list[Broken] = []
         self.errors: list[str] = []
-        self.last_start = 0.0
         self._daemon = daemon
         self._server = server
         self._dice = dice
@@ -89,7 +88,6 @@ class Faults:
         """SIGKILL, and a start at once."""
         self._daemon.kill()
         self._daemon.start()
-        self.last_start = self._now()
 
     def stop_daemon(self) -> None:
         """SIGTERM, and a start."""
@@ -97,7 +95,6 @@ class Faults:
         if code != 0:
             raise RuntimeError(f"the daemon ended with {code}")
         self._daemon.start()
-        self.last_start = self._now()
 
     def stall_daemon(self) -> None:
         """It stands still for some seconds."""
