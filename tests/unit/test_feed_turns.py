@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -15,35 +14,9 @@ from gevent.event import Event
 from metawsm.api.access import Access
 from metawsm.api.feed import CATCH_UP, Feed, Filter, Subscriber
 from metawsm.daemon.tail import Tail, TailEvent
+from tests.support.other import Other
 
 LOG = [TailEvent(n, "MET-1", None, None, f'{{"sequence":{n}}}') for n in range(1, 101)]
-
-
-class Other:
-    """Somebody who sends something when the fifth frame is sent; `seen` says how many were, when that was seen."""
-
-    def __init__(self) -> None:
-        self.frames = 0
-        self.seen: list[int] = []
-        self._ours, self._theirs = socket.socketpair()
-        self._watcher = gevent.get_hub().loop.io(self._theirs.fileno(), 1)
-        self._watcher.start(self._see)
-
-    def frame(self) -> None:
-        """A frame has been sent to a client."""
-        self.frames += 1
-        if self.frames == 5:
-            self._ours.send(b"x")
-
-    def _see(self) -> None:
-        self._watcher.stop()
-        self.seen.append(self.frames)
-
-    def close(self) -> None:
-        """Give everything back."""
-        self._watcher.close()
-        self._ours.close()
-        self._theirs.close()
 
 
 class Client:
@@ -118,8 +91,8 @@ def new_events(count: int) -> list[TailEvent]:
 def test_others_are_served_between_two_pages() -> None:
     """What they send during a page is seen before the one behind the next is read."""
     other = Other()
-    with following(feed_over(Pages()), [Client(other.frame)], 0):
-        wait_for(lambda: other.frames == 100 and bool(other.seen))
+    with following(feed_over(Pages()), [Client(other.step)], 0):
+        wait_for(lambda: other.steps == 100 and bool(other.seen))
     other.close()
     assert other.seen[0] <= 6
 
@@ -127,8 +100,8 @@ def test_others_are_served_between_two_pages() -> None:
 def test_a_turn_has_one_page_however_many_clients_catch_up() -> None:
     """Else a turn is as long as there are clients, when all of them come back at once."""
     other, pages = Other(), Pages()
-    with following(feed_over(pages), [Client(other.frame) for _ in range(60)], 70):
-        wait_for(lambda: other.frames == 60 * 30)
+    with following(feed_over(pages), [Client(other.step) for _ in range(60)], 70):
+        wait_for(lambda: other.steps == 60 * 30)
     other.close()
     assert max(pages.in_turn.values()) == 1
     assert sum(pages.in_turn.values()) == 60 * 30
@@ -137,9 +110,9 @@ def test_a_turn_has_one_page_however_many_clients_catch_up() -> None:
 def test_others_are_served_during_a_long_round() -> None:
     """What they send is seen after some milliseconds of writing, not after all subscribers."""
     other, feed = Other(), feed_over(Pages())
-    with following(feed, [Client(other.frame, seconds=0.001) for _ in range(60)], 100):
+    with following(feed, [Client(other.step, seconds=0.001) for _ in range(60)], 100):
         feed._announce(new_events(1))
-        wait_for(lambda: other.frames == 60 and bool(other.seen))
+        wait_for(lambda: other.steps == 60 and bool(other.seen))
     other.close()
     assert other.seen[0] <= 15  # two turns of at most five; a timer goes before what the sockets bring in the same turn
 
@@ -159,9 +132,9 @@ def test_others_are_served_between_two_rounds() -> None:
     """What they send during a round is seen before the one behind the next begins."""
     other, feed = Other(), feed_over(Pages())
     events = new_events(CATCH_UP * 30)
-    with following(feed, [Client(other.frame)], 100):
+    with following(feed, [Client(other.step)], 100):
         for first in range(0, len(events), CATCH_UP):
             feed._announce(events[first : first + CATCH_UP])
-        wait_for(lambda: other.frames == 30 and bool(other.seen))
+        wait_for(lambda: other.steps == 30 and bool(other.seen))
     other.close()
     assert other.seen[0] <= 6
