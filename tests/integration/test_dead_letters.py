@@ -104,6 +104,17 @@ def test_what_failed_is_told_again_at_once(faulty: Daemon) -> None:
     only(faulty)
 
 
+def test_a_letter_without_room_is_stored_later(server: ServerHandle, start_daemon: Callable[..., Daemon]) -> None:
+    """The command is tried again and buried when there is room; its thread goes on, nothing ends the daemon."""
+    command = [sys.executable, "-m", "tests.support.faulty_daemon", "full", "2"]
+    daemon = start_daemon("--redis", server.url, command=command)
+    open_threads(daemon, "fthr-1")
+    assert broken(daemon, Path("/nonexistent/mended")).status == 500
+    assert only(daemon)["attempts"] == 3
+    assert daemon.request("POST", "/forum/threads/fthr-1/posts", POST).status == 200
+    assert daemon.log.read_text().count("attempt 5 of break_thread") == 1  # two more, since there was no room twice
+
+
 def test_a_command_tells_its_letter(faulty: Daemon, redis_client: Any) -> None:
     """Who asks for a command that is in the dead letters learns where to look: failed in its handler, or never one."""
     failed = broken(faulty, Path("/nonexistent/mended")).error["correlation_id"]

@@ -4,6 +4,7 @@ Everything is the product's; only the writer and the transport that its composit
 one command is added whose handler has a bug. FAULT is one of:
 - a point from POINTS: the process kills itself with SIGKILL when it comes there for the COUNTth time;
 - `double`: every command entry is delivered twice; `flaky`: three of ten round trips and handler jobs fail;
+- `full`: the writer's queue takes no dead letter of a handler, COUNT times;
 - `none`: nothing but the command with the bug.
 """
 
@@ -73,6 +74,12 @@ class Fault:
             if self._left <= 0:
                 os.kill(os.getpid(), signal.SIGKILL)
 
+    def refuse(self, job: str) -> None:
+        """Have no room for a dead letter, if this is that kind of fault, so many times."""
+        if self.name == "full" and job == "_bury" and self._left > 0:
+            self._left -= 1
+            raise Unavailable("the queue is full")
+
     def maybe_fail(self, what: str) -> None:
         """Fail now and then, if this is that kind of fault."""
         if self.name == "flaky" and self._dice.random() < FAILING:
@@ -91,7 +98,9 @@ class FaultyWriter:
 
     def enqueue(self, job: Callable[[Db], Any], done: Callable[[Outcome], None]) -> None:
         """As the writer's own."""
-        before, after = _JOBS.get(getattr(job, "func", job).__name__, ("", ""))
+        name = getattr(job, "func", job).__name__
+        self._fault.refuse(name)
+        before, after = _JOBS.get(name, ("", ""))
 
         def run(db: Db) -> Any:
             if before == "handling":
