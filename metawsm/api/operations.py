@@ -248,7 +248,7 @@ LIST_RUNS = Operation(
     (
         TICKET,
         choice("state", "only runs in this state", RUN_STATES),
-        choice("active", "only runs in which something goes on", ("true", "false"), "false"),
+        choice("active", "only runs that are not over: neither stopped nor closed", ("true", "false"), "false"),
         number("limit", "most runs of the page", PAGE, LARGEST_PAGE, 1),
         CURSOR,
     ),

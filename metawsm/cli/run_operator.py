@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
@@ -61,13 +61,9 @@ def operator(session: Session, run_id: str | None, ticket: str | None, interval:
         time.sleep(interval)
 
 
-def _all(session: Session) -> Iterable[str]:
-    """The runs in which something goes on, and those that failed: an agent of theirs may be started again."""
-    found: dict[str, None] = {}
-    for query in ({"active": "true"}, {"state": "failed"}):
-        for run in session.get("/runs", {**query, "limit": PAGE})["runs"]:
-            found[str(run["run_id"])] = None
-    return found
+def _all(session: Session) -> Sequence[str]:
+    """The runs that are not over, the failed ones among them: an agent of theirs may be started again."""
+    return [str(run["run_id"]) for run in session.get("/runs", {"active": "true", "limit": PAGE})["runs"]]
 
 
 def _look(session: Session, run_id: str, told: dict[str, Row], dry_run: bool) -> None:

@@ -13,19 +13,16 @@ from metawsm.cli.run_selector import SELECTOR, path_of, selected
 from metawsm.cli.session import Session
 from metawsm.cli.text import one_line
 
-WAITING = ({"active": True}, {"state": "failed"})
-"""What asks for the runs that concern somebody: a cleanup of a failed run makes it `stopped`."""
-
 
 @click.command()
-@reading(*SELECTOR, option("--all", "List all runs, also those in which nothing goes on; of --ticket, if given.",
+@reading(*SELECTOR, option("--all", "List all runs, also those that are over; of --ticket, if given.",
                            is_flag=True), *PAGE)  # fmt: skip
 def status(
     session: Session, run_id: str | None, ticket: str | None, limit: int | None, cursor: str | None, **flags: bool
 ) -> None:
-    """Show a run and what to do next, or list the active runs.
+    """Show a run and what to do next, or list the runs that are not over.
 
-    Without a run and a ticket it lists the runs in which something goes on, and those that failed.
+    Without a run and a ticket it lists all runs but those that were stopped or closed.
 
     \b
     metawsm.pyz status
@@ -51,8 +48,8 @@ def _one(session: Session, run_id: str) -> None:
 
 
 def _note_others(session: Session, chosen: str, ticket: str) -> None:
-    """Name the other runs of the ticket in which something goes on, or that failed."""
-    rows = [row for query in WAITING for row in session.get("/runs", {"ticket": ticket, **query})["runs"]]
+    """Name the other runs of the ticket that are not over."""
+    rows = session.get("/runs", {"ticket": ticket, "active": True})["runs"]
     others = [f"{row['run_id']} ({row['state']})" for row in rows if row["run_id"] != chosen]
     if others:
         note(one_line(f"other runs of {ticket}: {', '.join(others)}; show one with --run-id"))
@@ -74,10 +71,11 @@ def _list(session: Session, query: dict[str, Any]) -> None:
         Column("ASKS", lambda row: row.get("open_requests") or "", drop=1),
         Column("REASON", key("reason"), drop=3, flexible=True),
     ]
-    rows = list(answer.get("runs", ()))
-    if query.get("active") and not answer.get("next_cursor"):
-        rows += session.get("/runs", {"state": "failed", "limit": query["limit"]})["runs"]
-    empty = "no run is active or failed; --all lists the others" if query.get("active") else "there are no runs"
-    table(columns, rows, empty)
+    empty = (
+        "no run is going on; --all lists those that were stopped or closed"
+        if query.get("active")
+        else "there are no runs"
+    )
+    table(columns, answer.get("runs", ()), empty)
     if answer.get("next_cursor"):
         note(f"there is more: add --cursor {one_line(answer['next_cursor'])}")

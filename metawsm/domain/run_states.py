@@ -47,8 +47,8 @@ ALIVE = ("running", "idle", "stalled")
 """States of an agent whose session is there and whose program has not ended."""
 OBSERVED = (*ALIVE, "dead", "stopped", "failed")
 """States of an agent that a look at its session can find."""
-ACTIVE = ("planning", "running", "awaiting_guidance", "stopping", "closing")
-"""States of a run in which something is going on."""
+OVER = ("closed", "stopped")
+"""States of a run that nobody has to look after: in all others something goes on, or somebody has to decide."""
 
 
 def check_move(what: str, table: Mapping[str, frozenset[str]], from_state: str, to_state: str) -> None:

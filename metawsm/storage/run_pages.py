@@ -13,7 +13,7 @@ from metawsm.bus.ports import Db
 from metawsm.bus.reading import Filters
 from metawsm.domain.operator import OperatorLimits, decide
 from metawsm.domain.run import Run, RunAgent
-from metawsm.domain.run_states import ACTIVE
+from metawsm.domain.run_states import OVER
 from metawsm.domain.run_view import run_view
 from metawsm.projections import thread_stats, thread_views
 from metawsm.projections.agent_inbox import unread_count
@@ -43,13 +43,13 @@ THREADS = 5  # of the forum's queue that a run shows
 def runs_page(
     db: Db, ticket: str | None, state: str | None, active: bool, limit: int, cursor: str | None
 ) -> dict[str, Any]:
-    """`{runs, next_cursor?}`: the newest first. `active`: only runs in which something goes on. Raises Malformed."""
+    """`{runs, next_cursor?}`: the newest first. `active`: only runs that are not over. Raises Malformed."""
     question = cursors.fingerprint("runs", ticket, state, active)
     before = cursors.decode(cursor, question, (int,))[0] if cursor else _END
     has = ["r.created_sequence < :before"]
     has += [_OF_TICKET] if ticket is not None else []
     has += ["r.state = :state"] if state is not None else []
-    has += [f"r.state IN ({', '.join(repr(each) for each in ACTIVE)})"] if active else []
+    has += [f"r.state NOT IN ({', '.join(repr(each) for each in OVER)})"] if active else []
     sql = f"{_PAGE} WHERE {' AND '.join(has)} ORDER BY r.created_sequence DESC LIMIT :limit"
     rows = list(db.execute(sql, {"before": before, "ticket": ticket, "state": state, "limit": limit + 1}))
     page: dict[str, Any] = {"runs": [_summary(row) for row in rows[:limit]]}

@@ -17,23 +17,25 @@ from tests.support.shown_run import ShownRun
 BUSY = ShownRun(mode="run").detail()
 
 
-def test_status_lists_what_is_active() -> None:
-    """Without a selector it is a table, failed runs last; --all asks for all, also in an agent's pane."""
+def test_status_lists_what_is_not_over() -> None:
+    """Without a selector it is a table, or the same runs as JSON; --all asks for all, also in an agent's pane."""
     row = {"run_id": "run-1", "state": "running", "state_since": "2026-01-01T00:00:00.000000Z", "mode": "run",
            "round": 1, "tickets": ["MET-1", "MET-2"], "agents_count": 2, "open_requests": 0}  # fmt: skip
     lost = row | {"run_id": "run-0", "state": "failed"}
-    with scripted(told({"runs": [row]}, {"runs": [lost]})) as server:
+    with scripted(told({"runs": [row, lost]})) as server:
         done = shell(["status"], METAWSM_SERVER=server.url)
+        as_json = shell(["status", "--json"], METAWSM_SERVER=server.url)
     with scripted(told({"runs": [row], "next_cursor": "abc"})) as other:
         page = shell(["status"], METAWSM_SERVER=other.url)
         shell(["status", "--all"], METAWSM_SERVER=other.url, METAWSM_RUN_ID="run-1", METAWSM_TICKET="MET-1")
     assert [first_line(request) for request in (*server.requests, *other.requests)] == [
         "GET /api/v1/runs?active=true",
-        "GET /api/v1/runs?state=failed",
+        "GET /api/v1/runs?active=true",
         "GET /api/v1/runs?active=true",
         "GET /api/v1/runs?ticket=MET-1",
     ]
     assert [line.split()[:2] for line in done.stdout.splitlines()[1:]] == [["run-1", "running"], ["run-0", "failed"]]
+    assert [run["run_id"] for run in json.loads(as_json.stdout)["runs"]] == ["run-1", "run-0"]
     assert "MET-1, MET-2" in page.stdout and "--cursor abc" in page.stderr
 
 
@@ -41,15 +43,15 @@ def test_status_without_any_run_to_look_after() -> None:
     """It says where the others are."""
     with scripted(told({"runs": []})) as server:
         done = shell(["status"], METAWSM_SERVER=server.url)
-    assert (done.stdout, done.stderr) == ("", "no run is active or failed; --all lists the others\n")
+    assert (done.stdout, done.stderr) == ("", "no run is going on; --all lists those that were stopped or closed\n")
 
 
 def test_status_of_a_ticket_names_its_other_runs() -> None:
-    """The newest is shown, and in one line those that go on or failed besides it."""
+    """The newest is shown, and in one line those that are not over."""
 
-    pages = ([("run-1", "running")], [("run-1", "running"), ("run-8", "planning")], [("run-9", "failed")])
-    newest, live, lost = ({"runs": [{"run_id": name, "state": state} for name, state in page]} for page in pages)
-    with scripted(told(newest, {"run": BUSY}, live, lost)) as server:
+    pages = ([("run-1", "running")], [("run-1", "running"), ("run-8", "planning"), ("run-9", "failed")])
+    newest, others = ({"runs": [{"run_id": name, "state": state} for name, state in page]} for page in pages)
+    with scripted(told(newest, {"run": BUSY}, others)) as server:
         done = shell(["status", "--ticket", "MET-1"], METAWSM_SERVER=server.url)
     assert done.stdout.startswith("Run:      run-1")
     assert done.stderr == "other runs of MET-1: run-8 (planning), run-9 (failed); show one with --run-id\n"

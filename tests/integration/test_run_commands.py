@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from metawsm.bus.dispatch import CommandRow
+from metawsm.bus.ports import Db
 from metawsm.bus.receive import DeadLetter
 from metawsm.domain.errors import InvalidFields, KeyReused
+from metawsm.domain.run_states import RUN_STATES
+from metawsm.storage.run_pages import runs_page
 from tests.support.run_lab import AGENT, START, RunLab
 
 ACTIONS: dict[str, dict[str, Any]] = {
@@ -53,6 +57,19 @@ def test_a_run_without_an_id_gets_one(lab: RunLab) -> None:
     run = (outcome.body or {})["run"]
     assert run["run_id"].startswith("run-0")
     assert run["workspaces"][0]["name"] == f"met-1-{run['run_id'][-8:]}"
+
+
+def test_runs_that_are_not_over(lab: RunLab) -> None:
+    """`active` finds every run that somebody may have to look after, failed, paused and completed ones among them."""
+    for number, state in enumerate(RUN_STATES):
+        lab.do("start_run", **START | {"run_id": f"run-{number}"})
+        lab.writer.run(partial(_bring, run_id=f"run-{number}", state=state))
+    found = lab.read(lambda db: runs_page(db, "MET-1", None, True, 50, None))["runs"]
+    assert {run["state"] for run in found} == {*RUN_STATES} - {"stopped", "closed"}
+
+
+def _bring(db: Db, run_id: str, state: str) -> None:
+    db.execute("UPDATE runs SET state = ? WHERE run_id = ?", (state, run_id))
 
 
 def test_agents_do_not_command_runs(lab: RunLab) -> None:
