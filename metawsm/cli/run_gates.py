@@ -1,4 +1,4 @@
-"""What bars the closing of a run, each gate with the command that mends it."""
+"""What bars the closing of a run, or its merging, each gate with the command that mends it."""
 
 from __future__ import annotations
 
@@ -16,13 +16,18 @@ Gates = Sequence[Mapping[str, Any]]
 
 def tell_refusal(error: ApiError) -> None:
     """The gates that the run itself keeps shut: nothing was begun."""
-    _tell(error.details.get("gates", ()), error.message)
+    _tell("close", error.details.get("gates", ()), error.message)
 
 
 def tell_step(step: Mapping[str, Any]) -> None:
-    """The gates that a step of the closing found shut, or what else it failed on."""
-    gates = (step.get("result") or {}).get("gates", ())
-    _tell(gates, f"{step['name']}: {step.get('error', step['state'])}")
+    """The gates that a step found shut, or what else it failed on."""
+    _tell(step["action"], gates_of(step), f"{step['name']}: {step.get('error', step['state'])}")
+
+
+def gates_of(step: Mapping[str, Any]) -> Gates:
+    """The gates that a step found shut."""
+    found: Gates = (step.get("result") or {}).get("gates", ())
+    return found
 
 
 def without_gates(run: Mapping[str, Any]) -> str:
@@ -31,8 +36,8 @@ def without_gates(run: Mapping[str, Any]) -> str:
     return BLOCKED if reason.startswith(f"{BLOCKED}:") else reason
 
 
-def _tell(gates: Gates, otherwise: str) -> None:
-    note(f"metawsm: {BLOCKED}")
+def _tell(action: str, gates: Gates, otherwise: str) -> None:
+    note(f"metawsm: {action} blocked")
     for gate in gates:
         note(f"  - {one_line(gate.get('text'))}")
         note(f"    mend: {one_line(gate.get('mend'))}")

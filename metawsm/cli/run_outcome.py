@@ -9,7 +9,7 @@ from metawsm.cli.accepted import queued
 from metawsm.cli.exit_codes import ExitCode
 from metawsm.cli.output import Column, key, note, print_json, say, table
 from metawsm.cli.run_following import follow_steps, open_steps
-from metawsm.cli.run_gates import tell_refusal, tell_step, without_gates
+from metawsm.cli.run_gates import gates_of, tell_refusal, tell_step, without_gates
 from metawsm.cli.run_page import checkout_line
 from metawsm.cli.run_selector import path_of
 from metawsm.cli.session import Session
@@ -64,7 +64,7 @@ def run_line(run: Row) -> str:
 def _code(run: Row, indices: Collection[int]) -> int:
     """What the steps and the run's state come to; the way on goes to stderr."""
     undone = _undone(run, indices)
-    if undone is not None and undone["action"] == "close" and run["state"] == "completed":
+    if undone is not None and run["state"] == "completed" and (undone["action"] == "close" or gates_of(undone)):
         tell_step(undone)
         return ExitCode.CONFLICT
     if undone is None and run["state"] != "failed":

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from metawsm.cli.output import Column, age, key, left_out, table_lines
-from metawsm.cli.run_gates import without_gates
+from metawsm.cli.run_gates import gates_of, without_gates
 from metawsm.cli.step_line import step_line
 from metawsm.cli.text import control_title, cut, fold, one_line
 
@@ -76,11 +76,14 @@ def _guidance(run: Row, columns: int | None) -> Iterator[str]:
     if not run.get("guidance"):
         return
     yield "Guidance:"
+    counts = Counter(asked["agent"] for asked in run["guidance"])
     for asked in run["guidance"]:
         yield from _block(
             [f"{asked['agent']} asks, {age(asked.get('asked_at'))} ago, in {asked['thread_id']}:"], columns
         )
         yield from _words(asked["question"], columns)
+        if counts[asked["agent"]] > 1:  # an answer without a name is one to the oldest
+            yield from _block([f"answer this one with --answers {asked['post_id']}"], columns, indent=4)
 
 
 def _words(text: object, columns: int | None, most: int = ERROR_LINES) -> Iterator[str]:
@@ -179,7 +182,7 @@ def _steps(run: Row, columns: int | None) -> Iterator[str]:
             yield from _block([f"{step['index']} {step_line(step)} {age(step.get('started_at'))}"], columns)
         elif step["state"] == "failed" and not _is_past(step, run["steps"]):
             yield from _block([f"{step['index']} {step_line(step)}"], columns)
-            gates = (step.get("result") or {}).get("gates", ())
+            gates = gates_of(step)
             for gate in gates:
                 yield from _gate(gate, columns)
             if not gates:

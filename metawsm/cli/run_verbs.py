@@ -96,7 +96,8 @@ def iterate(session: Session, feedback: str, **common: Any) -> int:
 def merge(session: Session, **common: Any) -> int:
     """Merge the branches of a completed run into their base.
 
-    Nothing is pushed. --dry-run also tells the commits and the uncommitted files of each checkout, as last seen.
+    Nothing is pushed, and nothing is merged unless each branch can be. --dry-run also tells the commits and the
+    uncommitted files of each checkout, as last seen.
 
     \b
     metawsm.pyz merge --ticket MET-1 --dry-run
@@ -129,7 +130,7 @@ def close(session: Session, entry: str | None, no_merge: bool, **common: Any) ->
 def cleanup(session: Session, keep_workspaces: bool, force: bool, **common: Any) -> int:
     """Remove the sessions and workspaces of a run.
 
-    Its branches and its history stay.
+    Its branches and its history stay. Agents that are still at work are ended, too.
 
     \b
     metawsm.pyz cleanup --ticket MET-1

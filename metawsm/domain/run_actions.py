@@ -191,14 +191,17 @@ def _check_calm(run: Run, deed: str) -> None:
             f"run {run.run_id} cannot be {deed} while step {run.busy.index} ({run.busy.name}) is under way;"
             " wait for it, or stop the run"
         )
-    if run.state not in ("running", "awaiting_guidance"):
-        check_move(f"run {run.run_id}", RUNS, run.state, "planning")
+    if run.state not in ("running", "awaiting_guidance") and "planning" not in RUNS[run.state]:
+        raise IllegalTransition(f"run {run.run_id} is {run.state} and cannot be {deed}")
 
 
 def merge(run: Run, at: str) -> list[RunFact]:
     """Merge the branches of a completed run."""
     if run.state != "completed":
-        raise IllegalTransition(f"run {run.run_id} must be completed before it is merged (now: {run.state})")
+        raise IllegalTransition(
+            f"run {run.run_id} must be completed before it is merged (now: {run.state});"
+            f" what it waits for: metawsm.pyz status --run-id {run.run_id}"
+        )
     _check_calm(run, "merged")
     changes = Changes(run, at)
     changes.begin("merge", plan_merge(run))

@@ -17,12 +17,12 @@ _NEXT: dict[str, tuple[str, ...]] = {
     "failed": ("resume", "restart", "cleanup"),
     "stopping": ("watch",),
     "stopped": ("resume", "cleanup"),
-    "completed": ("iterate --feedback ...", "merge --dry-run", "merge", "close"),
+    "completed": ("iterate --feedback <feedback>", "merge --dry-run", "merge", "close"),
     "closing": ("watch",),
     "closed": ("cleanup",),
 }
-_CLEANED = {"closed": (), "stopped": ("resume",), "completed": ("iterate --feedback ...", "restart")}
-"""When the workspaces are gone already. Without them nothing can be merged or closed."""
+_CLEANED = {"closed": (), "stopped": ("resume",)}
+"""When the workspaces are gone already. A merge or a close makes them anew."""
 
 
 def hints(run: Run) -> list[str]:
@@ -37,7 +37,7 @@ def _answers(run: Run) -> list[str]:
     gone = removed(run)
     return [
         f"metawsm.pyz forum signal --run-id {run.run_id} --ticket {agent.ticket} --agent-name {agent.name}"
-        " --type guidance_answer --answer ..."
+        " --type guidance_answer --answer <answer>"
         for agent in run.agents
         if agent.open_requests and agent.workspace not in gone
     ]
@@ -46,12 +46,13 @@ def _answers(run: Run) -> list[str]:
 def _following(run: Run) -> list[str]:
     failed = run.failed_step if run.busy is None else None
     if failed is not None and failed.kind == REMOVE_WORKSPACE:
-        return _verbs(run, *(["resume"] if run.state == "failed" else []), "cleanup --force")
+        ways = {"failed": ("resume",), "completed": _NEXT["completed"]}.get(run.state, ())
+        return _verbs(run, *ways, "cleanup --force")
     if failed is not None and run.state == "failed" and failed.kind == FIND_REPOSITORIES:
-        anew = f"metawsm.pyz {run.mode} --ticket {' --ticket '.join(run.tickets)} --repos ..."
+        anew = f"metawsm.pyz {run.mode} --ticket {' --ticket '.join(run.tickets)} --repos <names>"
         return [anew, *_verbs(run, "resume", "cleanup")]  # its own are what they are; resume, when they are there
     if failed is not None and run.state == "completed" and failed.action in ("merge", "close"):
-        return [*_mends(run, failed), *_verbs(run, failed.action, "iterate --feedback ...")]
+        return [*_mends(run, failed), *_verbs(run, failed.action, "iterate --feedback <feedback>")]
     return _verbs(run, *_by_state(run))
 
 
@@ -60,7 +61,7 @@ def _by_state(run: Run) -> Sequence[str]:
     if run.state in _CLEANED and _is_cleaned(run):
         return _CLEANED[run.state]
     if run.state == "completed" and _newest_is_done(run, "merge"):
-        return ("close", "iterate --feedback ...")
+        return ("close", "iterate --feedback <feedback>")
     if run.state in ("running", "awaiting_guidance") and any(_has_left(run, agent) for agent in run.agents):
         return ("resume", *_NEXT[run.state])
     return _NEXT[run.state]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from attrs import frozen
@@ -245,17 +245,22 @@ def plan_feedback(run: Run, feedback: str) -> tuple[PlannedStep, ...]:
     )
 
 
-def plan_merge(run: Run, action: str = "merge") -> tuple[PlannedStep, ...]:
+def plan_merge(run: Run) -> tuple[PlannedStep, ...]:
+    """Look whether each branch can be merged, then merge each: a conflict in one repository keeps all as they are."""
+    gates = PlannedStep("merge", CHECK_GATES, "gates", {})
+    return (*plan_making(run, "merge", run.agents), gates, *_merges(run, "merge"))
+
+
+def _merges(run: Run, action: str) -> Iterator[PlannedStep]:
     """Merge each workspace's branch into the base of each repository."""
-    return tuple(
-        PlannedStep(action, MERGE_BRANCH, f"merge {repo} of {w.name}", {"workspace": w.name, "repo": repo})
-        for w in _each_branch(run)
-        for repo in run.repos
-    )
+    for w in _each_branch(run):
+        for repo in run.repos:
+            told = f"merge {repo} of {w.name} into {run.base}"
+            yield PlannedStep(action, MERGE_BRANCH, told, {"workspace": w.name, "repo": repo})
 
 
 def plan_close(run: Run, entry: str | None, merge: bool) -> tuple[PlannedStep, ...]:
-    """Measure the gates, close the ticket's documents on the branch, then merge."""
+    """Make anew what was cleaned up, measure the gates, close the ticket's documents on the branch, then merge."""
     told = entry or f"Closed by metawsm run {run.run_id}" + (f", round {run.round}" if run.round > 1 else "")
     gates = PlannedStep("close", CHECK_GATES, "gates", {})
     docs = [
@@ -272,7 +277,8 @@ def plan_close(run: Run, entry: str | None, merge: bool) -> tuple[PlannedStep, .
         )
         for w in run.workspaces
     ]
-    return (gates, *docs, *(plan_merge(run, "close") if merge else ()))
+    merges = _merges(run, "close") if merge else ()
+    return (*plan_making(run, "close", run.agents), gates, *docs, *merges)
 
 
 def plan_cleanup(run: Run, keep_workspaces: bool, force: bool) -> tuple[PlannedStep, ...]:

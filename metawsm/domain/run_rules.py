@@ -10,7 +10,6 @@ from attrs import frozen
 
 from metawsm.domain.errors import CloseBlocked, IllegalTransition
 from metawsm.domain.run import BOOTSTRAP, Run, RunAgent, is_complete
-from metawsm.domain.run_plan import removed
 
 
 def settle(run: Run) -> list[tuple[str, str | None]]:
@@ -82,9 +81,7 @@ def raise_gates(run: Run, gates: list[Gate]) -> None:
 
 
 def _gates(run: Run) -> Iterator[Gate]:
-    """Its workspaces; and, of bootstrap runs, completion and passed validation with the brief's done criteria."""
-    for name in sorted(removed(run)):
-        yield Gate(f"workspace {name} was removed", f"metawsm.pyz restart --run-id {run.run_id}")
+    """Of bootstrap runs: completion and passed validation with the brief's done criteria."""
     if run.mode != BOOTSTRAP:
         return
     if run.brief is None:
@@ -97,7 +94,7 @@ def _gates(run: Run) -> Iterator[Gate]:
 def _agent_gates(run: Run, agent: RunAgent, criteria: str) -> Iterator[Gate]:
     signal = f"metawsm.pyz forum signal --run-id {run.run_id} --ticket {agent.ticket} --agent-name {agent.name}"
     if agent.open_requests:
-        answer = f"{signal} --type guidance_answer --answer ..."
+        answer = f"{signal} --type guidance_answer --answer <answer>"
         yield Gate(f"agent {agent.name} has {agent.open_requests} pending guidance request(s)", answer)
     if not agent.completed:
         yield Gate(f"agent {agent.name}: missing completion signal", f"{signal} --type completion")

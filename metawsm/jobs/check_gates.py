@@ -1,4 +1,7 @@
-"""What bars the closing of a run outside of it: uncommitted work, missing documents, a merge that cannot succeed."""
+"""What bars the closing of a run, or its merging, outside of it.
+
+Uncommitted work, missing documents, a merge that cannot succeed; for a plain merge only the last.
+"""
 
 from __future__ import annotations
 
@@ -18,21 +21,22 @@ SHOWN, LONGEST = 5, 200  # files of a checkout that are named, and characters of
 
 def do(tools: JobTools, job: Job) -> Result:
     """Look at every workspace and every merge to come; everything that bars is told at once, nothing is changed."""
-    run, _ = step_of(tools, job)
-    gates = [*_gone(run)] or [
-        *_unsynced(run),
-        *_dirty(tools, run),
-        *_undocumented(tools, run),
-        *_unmergeable(tools, run),
-    ]
+    run, step = step_of(tools, job)
+    gates = [*_gone(run)] or [*(_unclosable(tools, run) if step.action == "close" else ()), *_unmergeable(tools, run)]
     if gates:
         told = [{"text": gate.text, "mend": gate.mend} for gate in gates]
         raise Obstructed("; ".join(gate.told() for gate in gates), details={"gates": told})
     return {}
 
 
+def _unclosable(tools: JobTools, run: Run) -> Iterator[Gate]:
+    yield from _unsynced(run)
+    yield from _dirty(tools, run)
+    yield from _undocumented(tools, run)
+
+
 def _gone(run: Run) -> Iterator[Gate]:
-    """Folders that somebody removed by hand: a cleanup takes note of it, a restart makes them anew."""
+    """Folders that somebody removed by hand: a cleanup takes note of it, then they are made anew."""
     for workspace in run.workspaces:
         for place in (Path(workspace.path, repo) for repo in run.repos):
             if not place.is_dir():
@@ -67,17 +71,17 @@ def _undocumented(tools: JobTools, run: Run) -> Iterator[Gate]:
         root = Path(workspace.path, run.doc_home_repo, DOCS)
         if tools.docs.find(root, workspace.ticket) is None:
             text = f"workspace {workspace.name} ticket {workspace.ticket} docs missing under {root}"
-            yield Gate(text, f"metawsm.pyz iterate --run-id {run.run_id} --feedback ...")
+            yield Gate(text, f"metawsm.pyz iterate --run-id {run.run_id} --feedback <feedback>")
 
 
 def _unmergeable(tools: JobTools, run: Run) -> Iterator[Gate]:
-    """The merges of this close that would fail. The repository with the documents gets a commit in between."""
+    """The merges to come that would fail. At a close the repository with the documents gets a commit in between."""
     for step in run.steps[run.action_from - 1 :]:
         if step.kind == MERGE_BRANCH:
             workspace, repo = run.workspace(step.args["workspace"]), step.args["repo"]
+            grows = step.action == "close" and repo == run.doc_home_repo
             try:
-                main = Path(run.repositories[repo])
-                tools.git.check_merge(main, workspace.branch, run.base, grows=repo == run.doc_home_repo)
+                tools.git.check_merge(Path(run.repositories[repo]), workspace.branch, run.base, grows=grows)
             except Obstructed as error:
                 mend = mend_of_merge(run, workspace.name, repo, error.details)
                 text = f"{repo} cannot be merged into {run.base}: {error.message}"

@@ -158,7 +158,7 @@ def test_a_dry_merge_tells_what_would_be_merged() -> None:
     with scripted(told(*looks)) as server:
         done = shell(["merge", "--run-id", "run-1", "--dry-run"], METAWSM_SERVER=server.url)
     assert done.returncode == 0, done.stderr
-    assert len(done.stdout.splitlines()) == 3  # a head and two merges: the table is for programs, too
+    assert len(done.stdout.splitlines()) == 4  # a head, the gates and two merges: the table is for programs, too
     assert done.stderr.splitlines()[-3:-1] == [
         "met-1-1/api clean, 1 commit ahead of main (seen 59m ago)",
         "met-1-1/web dirty files=2, 3 commits ahead of main (seen 59m ago)",

@@ -109,7 +109,7 @@ def test_the_base_is_dirty_at_the_merge(quick: Lab) -> None:
     readme = quick.repos["alpha"] / "README.md"
     readme.write_text("mine\n")
     quick.post(f"/runs/{run_id}/merge")
-    told(quick, run_id, "merge_branch", f"{quick.repos['alpha']} has uncommitted changes: README.md")
+    told(quick, run_id, "check_gates", f"{quick.repos['alpha']} has uncommitted changes: README.md")
     assert (readme.read_text(), quick.run(run_id)["state"]) == ("mine\n", "completed")
     mend = [f"git -C {quick.repos['alpha']} stash", f"metawsm.pyz merge --run-id {run_id}"]
     assert quick.run(run_id)["next"][:2] == mend
@@ -127,10 +127,9 @@ def test_a_conflict_at_the_merge(quick: Lab) -> None:
         (place / "README.md").write_text(text)
         git(place, "commit", "-qam", text.strip())
     head = git(alpha, "rev-parse", "HEAD")
-    for verb, kind in (("merge", "merge_branch"), ("close", "check_gates")):
+    for verb in ("merge", "close"):
         quick.post(f"/runs/{run_id}/{verb}")
-        step = told(quick, run_id, kind, f'"{branch}" conflicts with "main" in README.md')
-        assert kind != "merge_branch" or step["result"] == {"files": ["README.md"]}
+        told(quick, run_id, "check_gates", f'"{branch}" conflicts with "main" in README.md')
         assert eventually(lambda: quick.run(run_id)["state"] == "completed")
         assert git(quick.repos["alpha"], "status", "--porcelain") == ""
         assert git(quick.repos["alpha"], "worktree", "list").count("\n") == 1
@@ -256,7 +255,7 @@ def test_a_repository_breaks_in_the_middle(quick: Lab) -> None:
     head = quick.repos["beta"] / ".git" / "HEAD"
     kept = head.read_text()
     head.unlink()
-    for verb, kind in (("merge", "merge_branch"), ("close", "check_gates"), ("cleanup", "remove_workspace")):
+    for verb, kind in (("merge", "check_gates"), ("close", "check_gates"), ("cleanup", "remove_workspace")):
         quick.post(f"/runs/{run_id}/{verb}")
         told(quick, run_id, kind, "not a git repository")
     assert quick.run(run_id)["state"] == "completed"

@@ -76,5 +76,6 @@ def test_a_merge_that_failed_is_told_in_its_own_words(capsys: pytest.CaptureFixt
     tell_step(failed(story))
     told = capsys.readouterr().err
     assert told == (
-        "metawsm: close blocked\n    merge api of met-1-1: CONFLICT (content): a.py\n    Automatic merge failed\n"
+        "metawsm: close blocked\n"
+        "    merge api of met-1-1 into main: CONFLICT (content): a.py\n    Automatic merge failed\n"
     )

@@ -67,8 +67,8 @@ def test_a_merge_that_fails_leaves_the_run_completed() -> None:
     """The step says why; what was to be merged after it is skipped, and merging again tries all."""
     story = in_state("completed")
     story.do(run_actions.merge)
-    assert plan(story) == ["merge_branch met-1-7", "merge_branch met-1-7"]
-    story.fail("conflict in a.txt")
+    assert plan(story) == ["check_gates", "merge_branch met-1-7", "merge_branch met-1-7"]
+    story.until("merge_branch").fail("conflict in a.txt")
     assert (story.run.state, [s.state for s in story.run.steps[-2:]]) == ("completed", ["failed", "skipped"])
     story.do(run_actions.merge)
     assert story.rest().run.state == "completed"
@@ -109,7 +109,11 @@ def test_a_close_that_fails_can_be_tried_again(kind: str) -> None:
     story = in_state("closing")
     story.until(kind).fail("is dirty")
     assert story.run.state == "completed"
-    what = {"check_gates": "", "close_docs": "close MET-1 in met-1-7: ", "merge_branch": "merge app of met-1-7: "}
+    what = {
+        "check_gates": "",
+        "close_docs": "close MET-1 in met-1-7: ",
+        "merge_branch": "merge app of met-1-7 into main: ",
+    }
     assert story.run.reason == f"close blocked: {what[kind]}is dirty"
     assert story.run.busy is None and not [s for s in story.run.steps if s.state == "pending"]
     story.do(run_actions.close, None, True)

@@ -6,10 +6,10 @@ import pytest
 
 from metawsm.domain.errors import IllegalTransition
 from metawsm.domain.run_states import (
-    ACTIVE,
     AGENT_STATES,
     AGENTS,
     ALIVE,
+    OVER,
     RUN_STATES,
     RUNS,
     STEP_STATES,
@@ -70,4 +70,4 @@ def test_the_tables_know_every_state() -> None:
     """Each state has a row, and the groups are made of states."""
     for table, states, _ in LEGAL.values():
         assert set(table) == set(states)
-    assert set(ACTIVE) <= set(RUN_STATES) and set(ALIVE) <= set(AGENT_STATES)
+    assert set(OVER) <= set(RUN_STATES) and set(ALIVE) <= set(AGENT_STATES)
