@@ -6,6 +6,7 @@
 # has started. Nothing of yours is touched: the daemon takes a free port and brings its own Redis, the agent's terminal is on
 # a tmux server of its own. What was made in the folder stays for you to look at.
 set -eu
+case ${1-} in -*) sed -n '2s/^# //p' "$0"; exit 2 ;; esac
 
 say() { printf '\n== %s\n' "$*"; }
 
@@ -58,6 +59,7 @@ cat >agent <<'AGENT'
 #!/bin/sh
 # It knows nothing but its environment: METAWSM_SERVER, METAWSM_RUN_ID, METAWSM_AGENT, METAWSM_TOKEN, ...
 set -eu
+case ${1-} in -*) sed -n '2s/^# //p' "$0"; exit 2 ;; esac
 metawsm forum signal --type guidance_request --question "Which greeting do you want for $METAWSM_TICKET?"
 greeting=$(metawsm forum wait)    # sleeps until somebody has answered
 for repository in ../*/; do       # its workspace: a checkout of each repository, side by side

@@ -12,6 +12,8 @@ from metawsm.cli.text import one_line
 from metawsm.client.token import Found
 from metawsm.domain.errors import MetawsmError
 
+FOR_PROGRAMS = ": send `Authorization:"
+"""Where the daemon begins to tell programs what the hint tells people."""
 NO_TOKEN = Found(None, "")
 SHARED_FLAGS = {
     "query": "--query", "type": "--type", "server": "--server", "wait": "--wait", "tickets": "--ticket",
@@ -39,7 +41,7 @@ def lines(error: MetawsmError, flags: Mapping[str, str], sent: Found = NO_TOKEN,
         faults = [_fault(_flag(name, flags), text) for name, texts in error.fields.items() for text in texts]
         first = f"invalid values: {'; '.join(faults)}"
     else:
-        first = error.message
+        first = error.message.partition(FOR_PROGRAMS)[0]
     hint = _hint(error, sent, agents)
     return [f"metawsm: {one_line(first)}", *([f"  {one_line(hint)}"] if hint else [])]
 
@@ -48,6 +50,12 @@ def _fault(flag: str, text: str) -> str:
     """The fault of a flag. Of one that may be given several times, people count from one; REST counts items from 0."""
     counted = re.sub(r"^item (\d+)", lambda item: f"number {int(item[1]) + 1}", text) if flag.startswith("--") else text
     return f"{flag} {counted}"
+
+
+def system_line(error: OSError) -> str:
+    """What the system refused; without a name it is the output, which is all that we write to without one."""
+    where = error.filename if error.filename is not None else "standard output"
+    return one_line(f"metawsm: {where}: {(error.strerror or str(error)).lower()}")
 
 
 def bug_line(error: Exception) -> str:

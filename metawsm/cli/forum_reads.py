@@ -39,6 +39,8 @@ PAGE = (
     option("--limit", "Most rows. [default: 50, at most 500]", type=click.IntRange(1, 500)),
     option("--cursor", "Go on where an earlier answer ended."),
 )
+OWN = ("mine", "unseen")
+"""Queues of somebody."""
 VIEWER = (
     option("--viewer-type", "Whose view: agent, operator (default) or human.", envvar="METAWSM_ACTOR_TYPE"),
     option("--viewer-id", "Whose view: the name.", envvar="METAWSM_ACTOR_NAME"),
@@ -106,7 +108,10 @@ def queue(session: Session, **query: Any) -> None:
     metawsm.pyz forum queue --type unanswered
     metawsm.pyz forum queue --type mine --viewer-type human --viewer-id kb
     """
-    _threads(session, "/forum/queues", query, "nothing waits here")
+    name, whose = query.get("viewer_id"), query.get("viewer_type") or "operator"
+    if query["type"] in OWN and not name:
+        raise click.UsageError(f"say whose queue: --viewer-id NAME, and --viewer-type unless of an {whose}")
+    _threads(session, "/forum/queues", query, f"nothing waits here{f' for {whose} {one_line(name)}' if name else ''}")
 
 
 @click.command()

@@ -48,7 +48,8 @@ def wait(
     """Wait until a thread is answered or closed, and print the answer.
 
     Nothing is polled: the daemon tells. Started again after an interruption or a timeout, it goes on waiting. For an
-    agent whose name is known the answer then counts as read.
+    agent whose name is known the answer then counts as read. For a thread that was closed without one the exit code is
+    1, and nothing is printed.
 
     \b
     metawsm.pyz forum wait fthr-...
@@ -64,7 +65,7 @@ def wait(
             told = _tell(session, answer)
             if told and agent and actor_type in (None, "agent"):
                 mark_read(session, wanted, agent, told[0]["sequence"], told[-1]["sequence"])
-            return ExitCode.DONE
+            return ExitCode.DONE if told else ExitCode.FAILED
     note(f"metawsm: {one_line(wanted)} has no answer yet; the same command goes on waiting")
     return ExitCode.QUEUED
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from types import FrameType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import click
 
 from metawsm.cli.exit_codes import ExitCode, exit_code
-from metawsm.cli.failures import Failure, bug_line, lines, usage_line
+from metawsm.cli.failures import Failure, bug_line, lines, system_line, usage_line
 from metawsm.cli.lazy import UNCUT, LazyGroup
 from metawsm.cli.output import note, print_json, say, silence_stdout
 from metawsm.domain.errors import MetawsmError
@@ -83,8 +84,11 @@ def root() -> None:
 
 def main() -> NoReturn:
     """Run the command line of this process and end it with the right exit code."""
-    for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr] # they are text files here
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        stream: Any = getattr(sys, name) or open(os.devnull, mode)  # noqa: SIM115 - it was closed before we began
+        if mode == "w":
+            stream.reconfigure(errors="backslashreplace")
+        setattr(sys, name, stream)
     signal.signal(signal.SIGTERM, _stop)
     sys.exit(run(sys.argv[1:]))
 
@@ -115,6 +119,10 @@ def run(arguments: list[str]) -> int:
         return _told(failure.error, told, as_json="--json" in arguments)
     except MetawsmError as error:
         return _told(error, lines(error, {}), as_json="--json" in arguments)
+    except OSError as error:
+        silence_stdout()  # where the fault is its own, the interpreter's last flush would fail again
+        note(system_line(error))
+        return ExitCode.FAILED
     except Exception as error:  # noqa: BLE001 - a bug, or a fault that no driver's list knows; people get a line of it
         note(bug_line(error))
         return ExitCode.FAILED

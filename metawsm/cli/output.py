@@ -9,11 +9,12 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from metawsm.cli.text import cut, one_line, pad, width
-from metawsm.domain.plain_text import clean
+from metawsm.cli.text import cut, fold, one_line, pad, width
+from metawsm.domain.plain_text import DROPPED, clean
 
 GAP = "  "
 NARROWEST = 20
+ESCAPED = {code: f"\\u{code:04x}" for code in DROPPED if code > 0x1F}  # JSON itself escapes those below
 Row = Mapping[str, Any]
 
 
@@ -32,9 +33,10 @@ def key(name: str) -> Callable[[Row], object]:
 
 
 def print_json(value: object, *, indent: int | None = 2) -> None:
-    """Write a value as JSON on stdout; the form does not depend on the terminal's character set."""
+    """Write a value as JSON on stdout, without raw control and bidi characters, in any character set of a terminal."""
     utf8 = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
-    say(json.dumps(value, ensure_ascii=not utf8, indent=indent))
+    text = json.dumps(value, ensure_ascii=not utf8, indent=indent)
+    say(text if text.isascii() else text.translate(ESCAPED))
 
 
 def say(text: str) -> None:
@@ -59,7 +61,8 @@ def table(columns: Sequence[Column], rows: Sequence[Row], empty: str) -> None:
     for line in lines:
         say(line)
     if missing := left_out(columns, shown, rows):
-        note(missing)
+        for line in fold(missing, limit):
+            note(line)
 
 
 def left_out(columns: Sequence[Column], shown: Sequence[Column], rows: Sequence[Row]) -> str:

@@ -44,6 +44,7 @@ MEANING = {
 def reference() -> str:
     """The page `docs/reference/cli.md` as Markdown."""
     codes = [f"| {int(code)} | {meaning} |" for code, meaning in MEANING.items()]
+    codes.insert(len(codes) - 1, "| 78 | the file was built for another Python; said before anything else is loaded |")
     parts = [HEAD, "\n".join(["## Exit codes", "", "| code | meaning |", "|---|---|", *codes, ""])]
     parts += [f"## {path}\n\n```text\n{text}\n```\n" for path, text in _helps(root, "metawsm.pyz", None)]
     return "\n".join(parts)

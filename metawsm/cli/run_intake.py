@@ -52,12 +52,11 @@ def _asked(heading: str, question: str) -> str:
         if not line:
             raise click.UsageError(f"incomplete intake: no answer for {heading}; nothing was begun")
         try:
-            answer = line.decode().strip()
+            if answer := line.decode().strip():
+                return answer
+            note("an answer is needed (Ctrl-C gives up)")
         except UnicodeDecodeError:
-            answer = ""
-        if answer:
-            return answer
-        note("an answer in UTF-8 is needed (Ctrl-C gives up)")
+            note("that is not UTF-8; once more (Ctrl-C gives up)")
 
 
 def _flag(name: str) -> str:

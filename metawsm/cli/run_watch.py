@@ -15,10 +15,13 @@ from metawsm.cli.output import note, print_json, say
 from metawsm.cli.run_outcome import run_line
 from metawsm.cli.run_selector import SELECTOR, path_of, selected
 from metawsm.cli.session import Session
+from metawsm.cli.text import one_line
 from metawsm.domain.run_states import RUN_STATES
 
 GOOD, BAD = ("completed", "closed"), ("failed", "stopped")
 """States in which nothing more happens by itself."""
+ON_SOMEBODY = ("paused", "awaiting_guidance")
+"""States that last until somebody does something."""
 
 
 @click.command()
@@ -52,6 +55,9 @@ def watch(
 def _follow(session: Session, run: Mapping[str, Any], until: str | None, cursor: int | None) -> int:
     """Print events from the cursor on, at least up to the run's newest one, until one ends it."""
     note(run_line(run))
+    if run["state"] in ON_SOMEBODY:
+        for command in run.get("next", ()):
+            note(f"next: {one_line(command)}")
     newest = run["last_event_sequence"]
     start = newest if cursor is None else cursor
     now = _end(run["state"], until, begun=False)

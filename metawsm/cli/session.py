@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from metawsm.cli.output import note
+from metawsm.cli.text import one_line
 from metawsm.client.address import parse_address
 from metawsm.client.http import Client
 from metawsm.client.token import Found, find_token
@@ -29,11 +30,12 @@ class Session:
     @functools.cached_property
     def client(self) -> Client:
         """The client, with the token that was found; token files that were passed over are noted."""
-        found = find_token(os.environ, os.getcwd())
+        found = find_token(os.environ, _here())
         for text in found.notes:
-            note(f"note: {text}")
+            note(one_line(f"note: {text}"))
         if found.token and not found.named and not parse_address(self.server).is_loopback:
-            note(f"note: the token of {found.source} is not sent to {self.server}; name one in METAWSM_TOKEN_FILE")
+            told = f"note: the token of {found.source} is not sent to {self.server}; name one in METAWSM_TOKEN_FILE"
+            note(one_line(told))
             return Client(self.server, None)
         self.sent = found
         return Client(self.server, found.token)
@@ -41,6 +43,14 @@ class Session:
     def get(self, path: str, query: Mapping[str, object] | None = None) -> dict[str, Any]:
         """The JSON object that a read answers."""
         return self.client.call("GET", path, query)[1]
+
+
+def _here() -> str:
+    """The working directory; where it was deleted, the root, above which there is nothing to look for."""
+    try:
+        return os.getcwd()
+    except FileNotFoundError:
+        return "/"
 
 
 def server_option(**settings: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

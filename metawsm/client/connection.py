@@ -10,6 +10,7 @@ from typing import NamedTuple
 from metawsm.client.address import Address
 from metawsm.client.errors import BadAnswer, DaemonUnreachable
 
+DEFAULT_PORT = 3001
 HEAD_LIMIT = 64 * 1024
 BODY_LIMIT = 64 * 1024 * 1024
 CHUNK = 64 * 1024
@@ -69,8 +70,16 @@ def unreachable(address: Address, reason: str, hint: str = "") -> DaemonUnreacha
     """The error for a daemon that does not answer: where, why, and what to do."""
     return DaemonUnreachable(
         f"{reason}: no metawsm daemon answers at {address.url};"
-        f" start it with `metawsm.pyz serve`, or name another with --server{hint}"
+        f" start it{_how(address)}, or name another with --server{hint}"
     )
+
+
+def _how(address: Address) -> str:
+    """The command that starts a daemon at an address of this machine."""
+    if address.secure or address.base or not address.is_loopback:
+        return " there"
+    where = "" if address.port == DEFAULT_PORT else f" --addr {address.authority}"
+    return f" with `metawsm.pyz serve{where}`"
 
 
 class Connection:

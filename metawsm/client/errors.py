@@ -34,7 +34,7 @@ class ApiError(MetawsmError):
         error = _object(answer.get("error"))
         super().__init__(
             str(error.get("message") or f"the daemon answered with status {status}"),
-            fields=_object(error.get("fields")),
+            fields={name: texts for name, texts in _object(error.get("fields")).items() if isinstance(texts, list)},
             details=_object(error.get("details")) | {name: answer[name] for name in ("thread",) if name in answer},
         )
         self.status = status

@@ -21,6 +21,7 @@ PATH = f"{BASE}/forum/stream"
 GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455, section 1.3
 SILENCE = 2.5  # heartbeats that may be missed
 LONGEST_PAUSE = 5.0
+LONGEST_HEARTBEAT = 3600.0
 REFUSED = 1008  # the close code of a policy violation: coming back would not help
 
 
@@ -114,7 +115,7 @@ class Feed:
             self._head = frame.get("head_sequence")
             self._on_state(State("live", self._changed(frame)))
             self._epoch = frame.get("epoch")
-            self._silence = SILENCE * float(frame.get("heartbeat_seconds") or 25)
+            self._silence = SILENCE * _heartbeat(frame.get("heartbeat_seconds"))
             self.cursor = self._head if self.cursor is None else self.cursor
         elif frame.get("type") == "reset":
             self.cursor = self._head
@@ -136,6 +137,11 @@ class Feed:
         self._failures += 1
         self._on_state(State("reconnecting", reason, seconds))
         self._closed.wait(seconds)
+
+
+def _heartbeat(value: object) -> float:
+    """Seconds between two signs of life, as a daemon says; what cannot be meant is as if nothing were said."""
+    return float(value) if isinstance(value, int | float) and 0 < value <= LONGEST_HEARTBEAT else 25.0
 
 
 def _final(error: Exception) -> bool:
@@ -197,7 +203,7 @@ class Wire:
             return None
         try:
             frame = json.loads(message.data)
-        except ValueError:
+        except (ValueError, RecursionError):
             frame = None
         if not isinstance(frame, dict):
             raise BadAnswer("the feed sent a frame that is not a JSON object")

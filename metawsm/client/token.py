@@ -62,6 +62,8 @@ def _read(path: str) -> tuple[str | None, str]:
     try:
         fault = _untrusted(os.fstat(descriptor))
         data = b"" if fault else os.read(descriptor, LARGEST + 1)
+    except OSError as error:
+        return None, (error.strerror or "it cannot be read").lower()
     finally:
         os.close(descriptor)
     token = data.decode("latin-1").strip()

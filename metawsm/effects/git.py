@@ -16,6 +16,7 @@ OLDEST = (2, 31)
 
 FETCH_SECONDS = 15.0
 MOST_REMEMBERED = 10_000
+MOST_NAMED = 12
 
 
 class GitProgram:
@@ -40,7 +41,8 @@ class GitProgram:
         missing = [name for name, places in found.items() if not places]
         if missing:
             looked = ", ".join(f"{root}{'' if root.is_dir() else ' (no such folder)'}" for root in roots)
-            raise Obstructed(f"repositories not found: {', '.join(missing)}. Looked in {looked or 'no folder'}.")
+            there = f"; there are: {', '.join(names)}" if (names := self._names(roots)) else ""
+            raise Obstructed(f"repositories not found: {', '.join(missing)}. Looked in {looked or 'no folder'}{there}.")
         for name, places in found.items():
             if len(places) > 1:
                 raise Obstructed(f'repository "{name}" is there more than once: {", ".join(map(str, places))}.')
@@ -58,7 +60,7 @@ class GitProgram:
             note = "; ".join(part for part in (note, own if count else "") if part)
         if not upstream and not local:
             mend = "make it there and resume, or begin another run with --base-branch"
-            raise Obstructed(f'base branch "{branch}" not found for repo {repo}: {mend}')
+            raise Obstructed(f'base branch "{branch}" not found for repo {repo}{_branches(repo)}: {mend}')
         return Start(upstream or local, note)
 
     def branch_exists(self, repo: Path, branch: str) -> bool:
@@ -131,6 +133,12 @@ class GitProgram:
         candidates = [root, *(path for pattern in patterns for path in root.glob(pattern))]
         return (path.resolve() for path in candidates if path.name == name and (path / ".git" / "HEAD").is_file())
 
+    def _names(self, roots: Sequence[Path]) -> list[str]:
+        """What the main checkouts at or below the roots are called: some of them, for somebody who mistyped one."""
+        patterns = ["[!.]*", "[!.]*/[!.]*"][: self._depth]
+        candidates = [*roots, *(path for root in roots for pattern in patterns for path in root.glob(pattern))]
+        return sorted({clean(path.name) for path in candidates if (path / ".git" / "HEAD").is_file()})[:MOST_NAMED]
+
     def _fetch(self, repo: Path, branch: str) -> str:
         """Bring `origin/<branch>` up to date; what went wrong, if anything, as a note."""
         if git_call.ask(repo, "remote", "get-url", "origin").code:
@@ -161,3 +169,16 @@ def _refuse_ignored(path: Path, file: Path) -> None:
     if ran.code == 0:
         rule = clean(git_call.tell(path, "check-ignore", "--verbose", "--", str(file)).partition("\t")[0])
         raise Obstructed(f"git ignores {file} by {rule}: it would be lost with the workspace. Take the rule out.")
+
+
+def _branches(repo: Path) -> str:
+    """The newest local branches of a repository, for somebody who looks for one that is not there."""
+    newest = (
+        "for-each-ref",
+        "--sort=-committerdate",
+        "--format=%(refname:short)",
+        f"--count={MOST_NAMED}",
+        "refs/heads",
+    )
+    names = git_call.tell(repo, *newest).split()
+    return f" (it has {', '.join(map(clean, names))})" if names else ""

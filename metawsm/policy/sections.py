@@ -15,6 +15,8 @@ Faults = dict[str, list[str]]
 """What is wrong, by the path of the setting relative to the section that was asked."""
 
 SECONDS = between(1, 31_536_000)
+UNUSED = "Checked, but nothing uses it yet."
+"""For keys of the Go program, and of features to come: a policy that has them is right, and they do nothing."""
 
 
 @frozen
@@ -61,15 +63,15 @@ class Redis:
 class Sla:
     """When a waiting thread is escalated."""
 
-    escalation_minutes: int = knob(30, "Minutes a thread may wait before it is escalated.", check=between(1, 525_600))
-    max_escalations: int = knob(3, "Most escalations of one wait.", check=between(0, 100))
+    escalation_minutes: int = knob(30, "Minutes a thread may wait before it is overdue.", check=between(1, 525_600))
+    max_escalations: int = knob(3, f"Most escalations of one wait. {UNUSED}", check=between(0, 100))
 
 
 @frozen
 class DocsSync:
     """Decisions written back into the ticket's documents."""
 
-    enabled: bool = knob(True, "Whether answered and closed threads are appended to the ticket's documents.")
+    enabled: bool = knob(True, f"Whether decisions are written into the ticket's documents. {UNUSED}")
 
 
 @frozen
@@ -201,11 +203,11 @@ class Close:
 class Llm:
     """The model that drafts for the operator. Only the file can set it."""
 
-    mode: Literal["off", "assist", "auto"] = knob("assist", "What the model may do.", file_only=True)
-    command: str = knob("codex", "Program that is called.", check=knobs.filled, file_only=True)
-    model: str = knob("", "Model that the program is told to use; empty for its own choice.", file_only=True)
-    timeout_seconds: int = knob(30, "Seconds a call may take.", check=between(1, 3600), file_only=True)
-    max_tokens: int = knob(400, "Longest answer, in tokens.", check=between(1, 1_000_000), file_only=True)
+    mode: Literal["off", "assist", "auto"] = knob("assist", f"What the model may do. {UNUSED}", file_only=True)
+    command: str = knob("codex", f"Program that is called. {UNUSED}", check=knobs.filled, file_only=True)
+    model: str = knob("", f"Model that the program is told to use; empty for its own choice. {UNUSED}", file_only=True)
+    timeout_seconds: int = knob(30, f"Seconds a call may take. {UNUSED}", check=between(1, 3600), file_only=True)
+    max_tokens: int = knob(400, f"Longest answer, in tokens. {UNUSED}", check=between(1, 1_000_000), file_only=True)
 
 
 @frozen
@@ -234,9 +236,11 @@ class DocEndpoint:
 class DocsApi:
     """Documentation servers. Only the file can set them."""
 
-    workspace_endpoints: tuple[DocEndpoint, ...] = knob((), "Servers of single workspaces.", file_only=True)
-    repo_endpoints: tuple[DocEndpoint, ...] = knob((), "Servers of repositories.", file_only=True)
-    request_timeout_seconds: int = knob(3, "Seconds a request may take.", check=between(1, 600), file_only=True)
+    workspace_endpoints: tuple[DocEndpoint, ...] = knob((), f"Servers of single workspaces. {UNUSED}", file_only=True)
+    repo_endpoints: tuple[DocEndpoint, ...] = knob((), f"Servers of repositories. {UNUSED}", file_only=True)
+    request_timeout_seconds: int = knob(
+        3, f"Seconds a request may take. {UNUSED}", check=between(1, 600), file_only=True
+    )
 
     def faults(self) -> Faults:
         """Names are unique over both lists; a workspace's endpoint names its workspace."""
@@ -252,7 +256,9 @@ class DocsApi:
 class Docs:
     """Documents of tickets."""
 
-    authority_mode: Literal["workspace_active"] = knob("workspace_active", "Which copy of the documents counts.")
+    authority_mode: Literal["workspace_active"] = knob(
+        "workspace_active", f"Which copy of the documents counts. {UNUSED}"
+    )
     seed_mode: Literal["none", "copy_from_repo_on_start"] = knob("none", "What a new workspace's documents start from.")
     stale_warning_seconds: int = knob(900, "Age of a sync, in seconds, that is warned about.", check=SECONDS)
     tool: Literal["builtin", "docmgr"] = knob(

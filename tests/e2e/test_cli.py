@@ -123,7 +123,7 @@ def test_a_page_leads_to_the_next(run: Run) -> None:
         (["list", "--state", "open"], 7, "--state must be one of"),
         (["list", "--cursor", "!!"], 7, "cursor"),
         (["queue", "--type", "all"], 7, "--type must be one of"),
-        (["queue", "--type", "mine"], 7, "--viewer-id is required"),
+        (["queue", "--type", "mine"], 2, "say whose queue: --viewer-id NAME"),
         (["watch", "--cursor", "-1"], 2, "--cursor"),
     ],
 )  # fmt: skip

@@ -52,23 +52,25 @@ def asked(typed: str, *arguments: str, **env: str) -> tuple[int, str]:
         [*COMMAND, "bootstrap", *PLAN, *arguments], stdin=slave, stdout=slave, stderr=slave, env=environment(**env)
     )
     os.close(slave)
-    os.write(master, typed.encode())
+    os.write(master, typed.encode(errors="surrogateescape"))
     try:
         code = process.wait(20)
     except subprocess.TimeoutExpired:
         process.kill()
         raise
-    shown = os.read(master, 65536).decode()
+    shown = os.read(master, 65536).decode(errors="replace")
     os.close(master)
     return code, shown.replace("\r", "")
 
 
 def test_what_is_missing_is_asked_on_a_terminal() -> None:
-    """Heading and question for each; a blank answer is asked again."""
+    """Heading and question for each; a blank answer, and one that is no text, is asked for again."""
     with scripted(runs(BUSY | {"steps": []})) as server:
-        code, shown = asked("\n  \nevents, all\ntests pass\nnone\n", "--goal", "One schema", METAWSM_SERVER=server.url)
+        code, shown = asked(
+            "\n  \n\udcff\nevents, all\ntests pass\nnone\n", "--goal", "One schema", METAWSM_SERVER=server.url
+        )
     assert code == 0, shown
-    assert shown.count("an answer in UTF-8 is needed") == 2
+    assert (shown.count("an answer is needed"), shown.count("that is not UTF-8; once more")) == (2, 1)
     assert "Scope: What belongs to it, and what does not?" in shown
     assert "Goal:" not in shown and "Merge Intent" not in shown
     first, body = (json_body(request) for request in server.requests)
@@ -89,7 +91,13 @@ def test_nobody_is_asked_for_a_brief_that_cannot_be_sent() -> None:
     """The daemon is asked first: without one, and where it refuses, no question is put."""
     code, shown = asked("", METAWSM_SERVER="http://127.0.0.1:1")
     assert (code, "Goal:" in shown) == (6, False), shown
-    refusal = {"error": {"code": "not_allowed", "message": "without a token you act as agent, not as operator"}}
+    message = (
+        "without a token you act as agent, not as operator: send `Authorization: Bearer <token>` with the one line"
+    )
+    refusal = {"error": {"code": "not_allowed", "message": message}}
     with scripted(says_json(403, refusal)) as server:
         code, shown = asked("", METAWSM_SERVER=server.url)
     assert (code, "Goal:" in shown) == (5, False), shown
+    first, second = shown.splitlines()
+    assert first == "metawsm: without a token you act as agent, not as operator"
+    assert "METAWSM_TOKEN_FILE" in second and "Authorization" not in shown

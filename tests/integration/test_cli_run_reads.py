@@ -109,6 +109,16 @@ def test_watch_of_a_run_that_is_there_already(state: str, arguments: list[str], 
     assert (done.returncode, done.stdout) == (code, "")
 
 
+@pytest.mark.parametrize("state", ["paused", "awaiting_guidance"])
+def test_watch_of_a_run_that_waits_for_somebody_says_for_what(state: str) -> None:
+    """Else one would look at it for a long time."""
+    run = BUSY | {"state": state, "next": ["metawsm.pyz resume --run-id run-1"]}
+    frames = news(moved(run["last_event_sequence"] + 1, "completed"))
+    with scripted(runs(run), upgraded(stays(text(HELLO), frames))) as server:
+        done = shell(["watch", "--run-id", "run-1"], METAWSM_SERVER=server.url)
+    assert (done.returncode, done.stderr.splitlines()[1:]) == (0, ["next: metawsm.pyz resume --run-id run-1"])
+
+
 def test_watch_from_the_beginning_goes_up_to_the_end() -> None:
     """A state that the run has left does not end it; its newest event does, when nothing will come after it."""
     run = BUSY | {"state": "completed", "last_event_sequence": 13}

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from metawsm.client.address import parse_address
+from metawsm.client.connection import unreachable
 from metawsm.client.errors import ApiError, BadAnswer, DaemonUnreachable
 from metawsm.client.http import Client
 from metawsm.client.token import find_token
@@ -186,14 +187,28 @@ def test_no_daemon_is_said_with_the_address_and_what_to_do() -> None:
     """A refused connection names the address, how to start the daemon, and the option."""
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
-        url = f"http://127.0.0.1:{unused.getsockname()[1]}"
+        place = f"127.0.0.1:{unused.getsockname()[1]}"
         with pytest.raises(DaemonUnreachable) as caught:
-            Client(url).call("GET", "/x")
+            Client(f"http://{place}").call("GET", "/x")
     expected = (
-        f"connection refused: no metawsm daemon answers at {url};"
-        " start it with `metawsm.pyz serve`, or name another with --server"
+        f"connection refused: no metawsm daemon answers at http://{place};"
+        f" start it with `metawsm.pyz serve --addr {place}`, or name another with --server"
     )
     assert str(caught.value) == expected
+
+
+@pytest.mark.parametrize(
+    ("server", "way"),
+    [
+        ("http://localhost:3001", "start it with `metawsm.pyz serve`,"),
+        ("http://[::1]:3002", "start it with `metawsm.pyz serve --addr [::1]:3002`,"),
+        ("https://127.0.0.1:3001", "start it there,"),
+        ("http://192.0.2.1:3001", "start it there,"),
+    ],
+)
+def test_the_way_to_start_a_daemon_fits_its_address(server: str, way: str) -> None:
+    """The command that is shown starts one where the client has looked."""
+    assert way in str(unreachable(parse_address(server), "no"))
 
 
 def test_a_daemon_that_hangs_is_given_up_once() -> None:

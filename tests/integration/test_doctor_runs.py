@@ -116,7 +116,8 @@ def test_sessions_are_counted(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("command", "word"),
     [
-        ("bash", "bash"), ("claude --print", "claude"), ("exec agent", "exec"), ("A=1 agent", ""), ("/opt/agent", ""),
+        ("bash", "bash"), ("claude --print", "claude"), ("exec agent", "agent"), ("exec -a x y", ""), ("A=1 agent", ""),
+        ("/opt/agent", ""),
         ("'my agent' x", ""), ("~/agent", ""), ("$HOME/agent", ""), ("(cd x && y)", ""),
     ],
 )  # fmt: skip
@@ -126,8 +127,8 @@ def test_only_a_plain_name_is_looked_for(command: str, word: str) -> None:
 
 
 def test_words_of_the_shell_are_no_missing_programs(tmp_path: Path) -> None:
-    """`exec` is found by a shell and by nobody else; a name that is nowhere is missed."""
-    options = {"exec": "exec bash", "nowhere": "no-such-agent --fast"}
+    """`eval` is found by a shell and by nobody else; a name that is nowhere is missed."""
+    options = {"exec": "exec bash", "builtin": "eval bash", "nowhere": "no-such-agent --fast"}
     policy = {
         "agent_profiles": [
             {"name": name, "runner": "shell", "runner_options": {"command": line}} for name, line in options.items()

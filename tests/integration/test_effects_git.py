@@ -52,12 +52,13 @@ def test_deeper_repositories_are_found_when_asked_for(tmp_path: Path) -> None:
 
 
 def test_all_missing_repositories_are_named_at_once(repo: Path, tmp_path: Path) -> None:
-    """With the places that were looked at, and which of them do not even exist."""
+    """With the places that were looked at, which of them do not even exist, and what is there."""
     (repo.parent / "plain").mkdir()
     with pytest.raises(Obstructed) as refused:
         GIT.find(["app", "plain", "other"], [repo.parent, tmp_path / "gone"])
     assert refused.value.message == (
-        f"repositories not found: plain, other. Looked in {repo.parent}, {tmp_path / 'gone'} (no such folder)."
+        f"repositories not found: plain, other. Looked in {repo.parent}, {tmp_path / 'gone'} (no such folder);"
+        " there are: app."
     )
 
 
@@ -108,7 +109,7 @@ def test_an_origin_that_does_not_answer_is_not_waited_for(repo: Path, tmp_path: 
 def test_without_origin_the_local_branch_is_the_base(repo: Path) -> None:
     """And without that there is nothing to start from."""
     assert GIT.base(repo, "main").commit == git(repo, "rev-parse", "main")
-    with pytest.raises(Obstructed, match=f'"develop" not found for repo {repo}: .* --base-branch'):
+    with pytest.raises(Obstructed, match=rf'"develop" not found for repo {repo} \(it has main\): .* --base-branch'):
         GIT.base(repo, "develop")
 
 

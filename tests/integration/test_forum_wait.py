@@ -85,11 +85,11 @@ def test_a_slice_ends_with_75(daemon: Daemon, seconds: str) -> None:
 
 
 def test_a_closed_thread_ends_it(daemon: Daemon) -> None:
-    """Nobody will answer any more, and it says so."""
+    """Nobody will answer any more: it says so, and a script does not go on with an empty answer."""
     thread = asked(daemon)
     process = waiting(daemon, thread)
     act(daemon, thread, "close", **KB)
-    assert ended(process) == (0, "", "metawsm: closed without an answer\n")
+    assert ended(process) == (1, "", "metawsm: closed without an answer\n")
 
 
 def test_what_cannot_be_waited_for(daemon: Daemon) -> None:

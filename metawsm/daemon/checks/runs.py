@@ -149,7 +149,8 @@ def _program_of(profile: AgentProfile) -> str:
     """The program that a profile begins with; empty where its command line begins with something else than a name."""
     if profile.runner == "codex":
         return "codex"
-    word = next(iter(profile.runner_options.command.split()), "")
+    words = profile.runner_options.command.split()
+    word = next(iter(words[1:] if words[:1] == ["exec"] else words), "")
     return word if PLAIN_NAME.fullmatch(word) else ""
 
 
