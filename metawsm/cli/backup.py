@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from metawsm.cli.lazy import Group
 from metawsm.cli.output import Column, age, key, note, print_json, say, table
 from metawsm.cli.text import one_line
 from metawsm.domain.errors import NotFound, Refused
@@ -22,7 +23,7 @@ LONGEST_SECONDS = 3600.0  # that the daemon may take for a backup
 Verb = Callable[..., Any]
 
 
-@click.group()
+@click.group(cls=Group)
 def backup() -> None:
     """Back up the database, while the daemon serves or without one; check a backup; restore one.
 

@@ -11,6 +11,7 @@ import click
 
 from metawsm.cli.exit_codes import ExitCode
 from metawsm.cli.forum_reads import PAGE, option, reading
+from metawsm.cli.lazy import Group
 from metawsm.cli.output import Column, age, indented, key, note, print_json, say, table
 from metawsm.cli.session import Session
 from metawsm.cli.text import one_line
@@ -54,7 +55,7 @@ class LetterId(click.ParamType[str]):
         return text
 
 
-@click.group("dead-letters")
+@click.group("dead-letters", cls=Group)
 def dead_letters() -> None:
     """Look at messages that nobody could handle; replay or discard them.
 

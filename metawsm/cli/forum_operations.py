@@ -48,9 +48,9 @@ def debug(session: Session, **query: Any) -> None:
     bus = facts.get("bus", {})
     for name in ("healthy", "error", "running", "redis_url", "stream_name", "consumer_group", "consumer_name"):
         if bus.get(name) is not None:
-            say(f"{name:16} {one_line(bus[name])}")
+            say(f"{name:32} {_plain(bus[name])}")
     for name, value in facts.get("outbox", {}).items():
-        say(f"{'outbox ' + one_line(name):32} {one_line(value)}")
+        say(f"{'outbox ' + one_line(name):32} {_plain(value)}")
     columns = [
         Column("TOPIC", key("topic")),
         Column("LENGTH", key("stream_length")),
@@ -58,6 +58,11 @@ def debug(session: Session, **query: Any) -> None:
         Column("LAG", key("consumer_group_lag")),
     ]
     table(columns, bus.get("topics", ()), "there are no topics")
+
+
+def _plain(value: object) -> str:
+    """A value as people write it."""
+    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else one_line(value)
 
 
 @click.command()
@@ -77,4 +82,5 @@ def rebuild(session: Session) -> None:
 
 def _progress(state: Mapping[str, Any]) -> None:
     """How far the rebuild is."""
-    note(f"rebuilding: {state.get('done', 0)} of {state.get('total') or '?'} events")
+    total = state.get("total")
+    note(f"rebuilding: {state.get('done', 0)} of {total} events" if total else "rebuilding: begun")

@@ -101,15 +101,17 @@ def _option(flag: Flag, spec: CommandSpec) -> click.Option:
     names = [flag.name, *(["--agent", "--agent-name"] if flag.target == "agent_name" else [])]
     about = rule.about if rule else flag.about
     choices = f" ({', '.join(rule.choices)})" if rule and rule.choices else ""
+    repeats = bool(rule and rule.kind == "texts")
+    more = ("; may be repeated" if repeats else "") + ("; - reads stdin" if flag.stdin else "")
     given: dict[str, Any] = {"default": flag.default} if flag.default and flag.target != "actor_type" else {}
     return click.Option(
         [*dict.fromkeys(names), _parameter(flag.target)],
         required=flag.required,
         type=KINDS.get(rule.kind if rule else "", click.STRING),
-        multiple=bool(rule and rule.kind == "texts"),
+        multiple=repeats,
         envvar=ENVIRONMENT.get(flag.target),
         show_envvar=True,
-        help=_sentence(f"{about}{choices}{'; - reads stdin' if flag.stdin else ''}") + _default_text(flag, spec),
+        help=_sentence(f"{about}{choices}{more}") + _default_text(flag, spec),
         **given,
     )
 

@@ -1,4 +1,4 @@
-"""Groups whose commands are loaded when they are used, so that each start loads only what it needs."""
+"""Groups of commands: in their own order; and those whose commands are loaded when they are used, for a quick start."""
 
 from __future__ import annotations
 
@@ -11,7 +11,21 @@ UNCUT = 1000
 """Characters of a command's help in a list: its whole first sentence, which is folded where it is too long."""
 
 
-class LazyGroup(click.Group):
+class Group(click.Group):
+    """A group whose help has its commands in the order of their definition, with whole sentences."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The names in their order."""
+        return list(self.commands)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """As click does, with whole sentences."""
+        found = [(name, self.get_command(ctx, name)) for name in self.list_commands(ctx)]
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, command.get_short_help_str(UNCUT)) for name, command in found if command])
+
+
+class LazyGroup(Group):
     """A group of commands named `name: "module:attribute"`."""
 
     where: Mapping[str, str] = {}
@@ -28,12 +42,6 @@ class LazyGroup(click.Group):
         module, _colon, attribute = place.partition(":")
         command: click.Command = getattr(import_module(module), attribute)
         return command
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """As click does, with whole sentences."""
-        found = [(name, self.get_command(ctx, name)) for name in self.list_commands(ctx)]
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, command.get_short_help_str(UNCUT)) for name, command in found if command])
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

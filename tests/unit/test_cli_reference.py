@@ -10,6 +10,7 @@ import click
 from metawsm.cli.exit_codes import ExitCode
 from metawsm.cli.main import root
 from metawsm.cli.reference import MEANING, reference
+from tests.support.shell import shell
 
 
 def test_the_reference_shows_every_command() -> None:
@@ -27,6 +28,15 @@ def test_every_command_has_json() -> None:
     """Only `serve` has no answer to print: its output is its log."""
     without = [path for path, command in _commands(root, ()) if not _has(command, "--json")]
     assert without == [("serve",)]
+
+
+def test_lists_of_commands_are_whole() -> None:
+    """No sentence about a command is cut off, also on a narrow terminal; what repeats says so."""
+    for page in (["--help"], ["forum", "--help"], ["backup", "--help"], ["forum", "dead-letters", "--help"]):
+        shown = shell(page, COLUMNS="80").stdout
+        assert [line for line in shown.splitlines()[1:] if line.endswith("...")] == [], page
+    assert "May be repeated" in shell(["restart", "--help"]).stdout
+    assert "may be repeated" in shell(["forum", "ask", "--help"]).stdout
 
 
 def _commands(command: click.Command, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], click.Command]]:
