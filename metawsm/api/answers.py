@@ -34,8 +34,10 @@ VIEW = obj(
         "run_id": TEXT, "agent_name": TEXT, "assignee_type": ASSIGNEE, "assignee_name": TEXT, "opened_by_name": TEXT,
         "last_post_at": TIME, "last_post_by_type": ACTOR, "last_post_by_name": TEXT, "last_actor_type": ACTOR,
         "waiting_since": TIME, "due_at": TIME, "closed_at": TIME, "is_unseen": FLAG,
+        "question": TEXT,
     },
-    "A thread. `version_sequence` is its newest event not by `system`, to be handed back as `expected_sequence`.",
+    "A thread. `version_sequence` is its newest event not by `system`, to be handed back as `expected_sequence`. Where"
+    " threads are read a control thread has the beginning of its oldest open `question`.",
 )  # fmt: skip
 POST = obj(
     {

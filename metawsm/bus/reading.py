@@ -15,6 +15,9 @@ SELECT last_seen_event_sequence FROM forum_thread_reads WHERE viewer_type = ? AN
 """
 
 
+_ASKED = "SELECT substr(body, 1, 300) FROM forum_posts WHERE post_id = ?"
+
+
 @frozen
 class Filters:
     """Which threads a reader wants; None is any. `assignee` is a name. Values are checked before."""
@@ -42,8 +45,10 @@ def is_unseen(db: Db, viewer: Viewer, thread: Thread) -> bool:
 
 
 def shown(db: Db, thread: Thread, viewer: Viewer | None, escalation_minutes: int) -> dict[str, Any]:
-    """The view of a thread (contract, section 5); with `is_unseen` when somebody looks."""
+    """The view of a thread (contract, section 5); with `is_unseen` when somebody looks, and an open question."""
     told = view(thread, escalation_minutes)
+    for (question,) in db.execute(_ASKED, (thread.open_requests[0],)) if thread.open_requests else ():
+        told["question"] = question
     if viewer is not None:
         told["is_unseen"] = is_unseen(db, viewer, thread)
     return told

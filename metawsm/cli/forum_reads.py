@@ -200,9 +200,8 @@ def _asker(row: Row) -> str:
 
 
 def _title(row: Row) -> str:
-    """The title, with a mark when the viewer has not seen it; of a control thread, first whose it is."""
-    control = control_title(row)
-    title = f"{control} of {row.get('run_id')}" if control else str(row.get("title", ""))
+    """The title, with a mark when the viewer has not seen it; of a control thread, whose it is and what is asked."""
+    title = control_title(row) or str(row.get("title", ""))
     return f"* {title}" if row.get("is_unseen") else title
 
 

@@ -17,8 +17,10 @@ def one_line(text: object) -> str:
 
 
 def control_title(view: Mapping[str, Any]) -> str:
-    """What a control thread is called in a list, beginning with what differs; empty for another thread."""
-    return f"{view.get('agent_name')}: control thread" if str(view.get("thread_id", "")).startswith("fctrl-") else ""
+    """What a control thread is called in a list: who asks, and what, if anything is open; empty for another thread."""
+    if not str(view.get("thread_id", "")).startswith("fctrl-"):
+        return ""
+    return f"{view.get('agent_name')}: {view.get('question') or 'control thread'}"
 
 
 def width(text: str) -> int:

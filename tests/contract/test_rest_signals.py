@@ -48,6 +48,25 @@ def test_the_first_signal_opens_the_control_thread(rest: Rest) -> None:
     assert rest.types(view["thread_id"]) == ["thread.opened", "control.signal", "state.changed"]
 
 
+def test_lists_show_what_is_asked(rest: Rest) -> None:
+    """The beginning of the oldest open request, until it is answered."""
+    agent = Agent(rest)
+    thread = agent.ask(f"v1 or v2? {'x' * 500}")["thread_id"]
+    agent.ask("and now?")
+    path = f"/forum/threads?ticket={agent.ticket}"
+
+    def asked() -> list[str]:
+        (listed,) = rest.send("GET", path).body["threads"]
+        detail = rest.send("GET", f"/forum/threads/{thread}").body["thread"]
+        return [listed.get("question", ""), detail.get("question", "")]
+
+    assert asked() == [f"v1 or v2? {'x' * 290}"] * 2
+    agent.answer()
+    assert asked() == ["and now?"] * 2
+    agent.answer()
+    assert asked() == [""] * 2
+
+
 def test_there_is_one_control_thread_for_a_pair(rest: Rest) -> None:
     """Every further signal of the pair goes to the same thread; another agent has its own."""
     agent = Agent(rest)

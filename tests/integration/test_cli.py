@@ -256,7 +256,7 @@ def test_tables_fit_a_terminal(columns: int, gone: str) -> None:
     """On a terminal no line is wider than it is, and the title is still there."""
     run_id = "run-01a226da-deaa-7bcf-87ac-a362bc764769"
     control = {"thread_id": f"fctrl-{run_id}-bob", "title": f"Control thread of bob in {run_id}", "run_id": run_id}
-    threads = [*THREADS, VIEW | control | {"agent_name": "bob"}]
+    threads = [*THREADS, VIEW | control | {"agent_name": "bob", "question": "Which\x1b[31m greeting?"}]
     with scripted(says_json(200, {"threads": threads})) as server:
         master, slave = pty.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
@@ -271,7 +271,7 @@ def test_tables_fit_a_terminal(columns: int, gone: str) -> None:
     lines, last = shown.splitlines(), (head + rest).splitlines()
     assert " ".join(last) == f"left out at this width: {gone}; --json has everything"
     assert len(lines) == 5
-    assert "STATE" in lines[0] and " new " in lines[4] and "bob: control" in lines[4]
+    assert "STATE" in lines[0] and " new " in lines[4] and "bob: Which g" in lines[4]
     assert all(len(line) <= columns for line in last)
     assert all(len(line) + line.count("漢") + line.count("字") <= columns for line in lines)
     assert "TITLE" in lines[0]
