@@ -17,7 +17,7 @@ from metawsm.bus.ports import Db
 from metawsm.bus.specs import CommandSpec
 from metawsm.bus.work import Queued, Store, Tools
 from metawsm.domain.envelope import Actor, Envelope
-from metawsm.domain.errors import KeyReused
+from metawsm.domain.errors import KeyReused, Overloaded
 from metawsm.domain.values import value_class
 from metawsm.messages.codec import command_json
 from metawsm.messages.topics import Topics
@@ -107,13 +107,19 @@ class Submitter:
             expected_sequence=expected_sequence(parts),
         )
 
-    def accept(self, db: Db, prepared: Prepared) -> Accepted:
-        """The accepting job: one row, and the key that makes a retry harmless. Raises KeyReused."""
+    def accept(self, db: Db, prepared: Prepared, full: Overloaded | None = None) -> Accepted:
+        """The accepting job: one row, and the key that makes a retry harmless. Raises KeyReused.
+
+        Raises `full`, which says that there is no room, only for what is not stored yet.
+        """
         now = self.tools.now()
         if prepared.key is not None:
             known = self._known(db, prepared)
             if known is not None:
                 return known
+        if full is not None:
+            raise full
+        if prepared.key is not None:
             self.keys.insert(db, prepared.scope, prepared.key, prepared.body_hash, prepared.command_id, now)
         return Accepted(prepared.command_id, self._insert(db, prepared, now))
 

@@ -57,18 +57,26 @@ class CommandPath:
 
         Raises Overloaded or Unavailable when nothing was stored, KeyReused, OutcomeUnknown.
         """
-        self.check_room()
+        full = self._full()
+        if full and prepared.key is None:
+            raise full
         ticket = Ticket(prepared.command_id, time.monotonic() + wait)
-        self._writer.enqueue(partial(self.submitter.accept, prepared=prepared), partial(self._accepted, ticket))
+        accept = partial(self.submitter.accept, prepared=prepared, full=full)  # a retry of what is stored needs no room
+        self._writer.enqueue(accept, partial(self._accepted, ticket))
         outcome = ticket.wait()
         return Reply(ticket.command_id, None if outcome is QUEUED else outcome, ticket.status)
 
     def check_room(self) -> None:
         """Raises Overloaded when as many commands as the policy allows wait to be done."""
-        if self.undone >= self._undone_limit:
-            raise Overloaded(
-                f"{self.undone} commands are waiting to be done, the limit is {self._undone_limit}; nothing was stored"
-            )
+        if full := self._full():
+            raise full
+
+    def _full(self) -> Overloaded | None:
+        if self.undone < self._undone_limit:
+            return None
+        return Overloaded(
+            f"{self.undone} commands are waiting to be done, the limit is {self._undone_limit}; nothing was stored"
+        )
 
     def put_back(self, queued: Queued, wait: float) -> Ticket:
         """A command has taken a new position: publish it. The ticket hears its outcome for up to `wait` seconds.

@@ -111,6 +111,22 @@ def test_commands_wait_for_redis_and_are_bounded(
         check_database(db)
 
 
+def test_a_full_queue_still_knows_what_it_has_stored(server: ServerHandle, start_daemon: Callable[..., Daemon]) -> None:
+    """A retry of a stored command adds nothing to the queue: it waits for that command, or has its answer."""
+    daemon = start_daemon("--redis", server.url, policy={"version": 2, "forum": {"limits": {"outbox": 100}}})
+    applied = ask(daemon, "applied")
+    server.stop()
+    kept = {key: ask(daemon, key, wait=0).body for key in (f"m{number}" for number in range(100))}
+    assert [ask(daemon, wait=0).status, ask(daemon, "new", wait=0).status] == [503, 503]
+    assert ask(daemon, "m0", wait=0).body == kept["m0"]
+    assert ask(daemon, "m0", body="other").status == 422
+    again = ask(daemon, "applied")
+    assert (again.status, again.text) == (201, applied.text)
+    server.start()
+    eventually(lambda: ask(daemon, "new", wait=0).status in (201, 202), timeout=8)
+    eventually(lambda: count(daemon) == 102)
+
+
 def test_the_limit_is_counted_anew_after_a_restart(server: ServerHandle, start_daemon: Callable[..., Daemon]) -> None:
     """A daemon that finds a full outbox at its start refuses, although it has accepted nothing itself."""
     server.stop()
