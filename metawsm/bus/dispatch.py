@@ -190,17 +190,17 @@ def rejection(error: Rejected) -> Outcome:
     return Outcome("rejected", code=error.code, message=error.message, faults=error.fields, details=error.details)
 
 
-def read_message(spec: CommandSpec, body: Mapping[str, Any], subject: str | None) -> list[Any]:
-    """Message, attribution and expectation of a body; `subject` is the id in the route.
+def read_message(spec: CommandSpec, body: Mapping[str, Any], subject: str | None, named_by: str = "path") -> list[Any]:
+    """Message, attribution and expectation of a body; `subject` is the id in the route, or wherever `named_by` says.
 
     Raises InvalidFields naming every fault.
     """
-    path = dict.fromkeys(path_fields(spec), subject or "")
-    wrong = [name for name, value in path.items() if body.get(name, value) != value]
+    path = dict.fromkeys(path_fields(spec), subject or None)
+    wrong = [name for name, value in path.items() if value and body.get(name, value) != value]
     if wrong:
         raise InvalidFields(
             f"faulty field(s): {', '.join(wrong)}",
-            fields={name: ["is given by the path, and differs"] for name in wrong},
+            fields={name: [f"is given by the {named_by}, and differs"] for name in wrong},
         )
     parts = fields.split({**body, **path} if path else body, *spec.parts)
     if spec.check is not None:

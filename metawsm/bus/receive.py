@@ -169,7 +169,8 @@ class Receiver:
             body.get(spec.subject) if spec.subject in path_fields(spec) else None
         )
         given = {name: text for name in _ATTRIBUTION if (text := _text(members, name)) is not None}
-        message, attribution, *_ = read_message(spec, _with_subject(spec, {**body, **given}, subject), subject)
+        body = _with_subject(spec, {**body, **given}, subject)
+        message, attribution, *_ = read_message(spec, body, subject, "envelope")
         if attribution.actor_type is None:
             raise Undecodable(f"actor_type is required; it is one of: {', '.join(OUTSIDE_ACTORS)}")
         key = spec.key(Intake(db, self.controls, self.tools.new_id), message)

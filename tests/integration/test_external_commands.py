@@ -80,3 +80,17 @@ def test_humans_are_not_believed_unless_the_policy_says_so(
     )
     publish(redis_client, "open_thread", OPEN, "human-2", actor_type="human")
     assert outcome(trusting, "human-2")["status"] == "applied"
+
+
+def test_a_command_about_no_thread_or_two_is_a_dead_letter(daemon: Daemon, redis_client: Any) -> None:
+    """A command on an existing thread names it in its envelope or payload; where both do, they agree."""
+    nowhere: list[dict[str, Any]] = [{}, {"thread_id": None}, {"thread_id": ""}]
+    for number, thread in enumerate(nowhere):
+        publish(redis_client, "add_post", {"body": "x"} | thread, f"none-{number}", **thread)
+    publish(redis_client, "add_post", {"body": "x", "thread_id": "fthr-1"}, "two", thread_id="fthr-2")
+    eventually(lambda: len(letters(daemon)) == 4)
+    *none, two = letters(daemon)
+    assert none == [("invalid_fields", "invalid values: thread_id is required")] * 3
+    assert two == ("invalid_fields", "invalid values: thread_id is given by the envelope, and differs")
+    with database(daemon.database) as db:
+        assert list(db.execute("SELECT message_id, message_key FROM forum_outbox")) == []
