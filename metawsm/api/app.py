@@ -93,6 +93,8 @@ class Application:
             self._hot[method, path] = endpoint  # no pattern to match: skips the router, the same endpoint
         # A letter's id is a number: else `/forum/dead-letters/replay` would be a letter, too, and allow GET.
         pattern = path.replace("{letter_id}", "<letter_id:re:[0-9]+>")
+        # A command's id is all the rest: other programs choose ids, also with slashes, as `<topic>/<entry id>`.
+        pattern = pattern.replace("{command_id}", r"<command_id:re:[\s\S]+>")
         self._router.route(re.sub(r"{(\w+)}", r"<\1>", pattern), method, endpoint)
 
     def _routed(self, environ: Environ) -> Answer:

@@ -22,7 +22,7 @@ POLL_SECONDS = 0.3
 @reading(option("--command-id", "The command, as the daemon named it.", required=True))
 def command(session: Session, command_id: str) -> int:
     """Look what became of a command that was accepted but not yet handled."""
-    answer = session.get(f"/forum/commands/{segment('command_id', command_id)}")
+    answer = session.get(f"/forum/commands/{segment('command_id', command_id, ours=False)}")
     found = answer.get("command", {})
     if session.as_json:
         print_json(answer)

@@ -68,12 +68,15 @@ def _fault(server: str) -> InvalidFields:
     return InvalidFields(f"the server's address {text}", fields={"server": [text]})
 
 
-def segment(name: str, text: str) -> str:
-    """An id as a segment of a path. Raises InvalidFields for the field `name` when it can be none."""
+def segment(name: str, text: str, *, ours: bool = True) -> str:
+    """An id as a segment of a path. Raises InvalidFields for the field `name` when it can be none.
+
+    An id that is not `ours` was perhaps chosen by another program, which may have put anything into it.
+    """
     fault = ""
     if not text.strip():
         fault = "must not be blank"
-    elif any(sign == "/" or sign.isspace() for sign in text):
+    elif ours and any(sign == "/" or sign.isspace() for sign in text):
         fault = f"must be an id, without slash or blank, not {text!r}"
     if fault:
         raise InvalidFields(f"{name} {fault}", fields={name: [fault]})

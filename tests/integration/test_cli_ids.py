@@ -17,7 +17,7 @@ NO_ID = "must be an id, without slash or blank"
         (["post", "--thread-id", "a\nb", "--body", "b"], 7, f"--thread-id {NO_ID}"),
         (["thread", "--thread-id", " "], 7, "--thread-id must not be blank"),
         (["wait", "a/b"], 7, f"--thread-id {NO_ID}"),
-        (["command", "--command-id", "a/b"], 7, f"--command-id {NO_ID}"),
+        (["command", "--command-id", " "], 7, "--command-id must not be blank"),
         (["dead-letters", "show", "abc"], 2, "'abc' is not the number of a dead letter"),
         (["dead-letters", "show", ""], 2, "'' is not the number of a dead letter"),
         (["dead-letters", "replay", "7", "1/2"], 2, "'1/2' is not the number of a dead letter"),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -11,6 +13,7 @@ from tests.support.daemon import Daemon
 from tests.support.eventually import eventually
 from tests.support.ledger import check_database, check_streams, database
 from tests.support.redis_servers import ServerHandle
+from tests.support.shell import shell
 from tests.support.watermill import OPEN, letters, outcome, publish, threads
 
 
@@ -63,6 +66,22 @@ def test_identity_is_event_id_then_uuid_then_place(daemon: Daemon, redis_client:
         ids = [str(i) for (i,) in db.execute("SELECT message_id FROM forum_outbox WHERE kind = 'command' ORDER BY id")]
     (_, _, (entry, _)) = redis_client.xrange("forum.commands.open_thread")
     assert ids == ["event-1", "uuid-2", f"forum.commands.open_thread/{entry.decode()}"]
+
+
+def test_an_identity_of_somebody_else_can_be_looked_up(daemon: Daemon, redis_client: Any) -> None:
+    """Whatever the other program chose as identity, REST and the command line find its command."""
+    given = ["a/b", "two words", "/", "50%", "über/ü", "a\nb?#&", "x" * 256]
+    for identity in given:
+        publish(redis_client, "open_thread", OPEN, identity)
+    publish(redis_client, "open_thread", OPEN, "")
+    eventually(lambda: len(threads(daemon)) == len(given) + 1)
+    (*_, (entry, _)) = redis_client.xrange("forum.commands.open_thread")
+    for identity in (*given, f"forum.commands.open_thread/{entry.decode()}"):
+        found = daemon.request("GET", f"/forum/commands/{quote(identity, safe='')}").body["command"]
+        assert (found["id"], found["status"]) == (identity, "applied")
+        asked = ["forum", "command", "--command-id", identity, "--json"]
+        done = shell(asked, METAWSM_SERVER=daemon.url)
+        assert json.loads(done.stdout)["command"]["id"] == identity, done.stderr
 
 
 def test_humans_are_not_believed_unless_the_policy_says_so(
