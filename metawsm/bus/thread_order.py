@@ -18,7 +18,7 @@ RANKS = {name: rank for rank, name in enumerate(PRIORITIES)}
 BY_URGENCY = tuple(reversed(range(len(PRIORITIES))))
 BUCKETS = 3 * len(STATES)
 
-# How a thread waits: not at all, for an answer, for an answer that holds up a run.
+# How a thread waits: not at all, for an answer, for an answer that holds up a run (with its clock stopped or not).
 IDLE, WAITS, BLOCKS = 0, 1, 2
 ANY = (IDLE, WAITS, BLOCKS)
 WAITING = (WAITS, BLOCKS)
@@ -26,7 +26,7 @@ WAITING = (WAITS, BLOCKS)
 
 def bucket_of(thread: Thread) -> int:
     """The bucket of a thread."""
-    how = IDLE if thread.waiting_since is None else BLOCKS if thread.open_requests else WAITS
+    how = BLOCKS if thread.blocks_run else IDLE if thread.waiting_since is None else WAITS
     return 3 * STATES.index(thread.state) + how
 
 

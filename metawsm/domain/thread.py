@@ -65,6 +65,16 @@ class Thread:
         """Whether this is the control thread of a (run, agent)."""
         return self.open_requests is not None
 
+    @property
+    def blocks_run(self) -> bool:
+        """Whether a request for guidance is open: its run waits for an answer, and a plain post is none."""
+        return bool(self.open_requests) and self.state not in ("answered", "closed")
+
+    @property
+    def is_unanswered(self) -> bool:
+        """Whether somebody has to answer: the clock runs, or a post has stopped it while a request is open."""
+        return self.waiting_since is not None or self.blocks_run
+
     def is_responder(self, actor: Actor) -> bool:
         """Whether `actor` answers here: a human or operator who is not the one who asked."""
         asked = (self.opened_by_type, self.opened_by_name)

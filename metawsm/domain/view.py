@@ -52,7 +52,7 @@ def view(thread: Thread, escalation_minutes: int) -> dict[str, Any]:
         "posts_count": thread.posts_count,
         "last_event_sequence": thread.last_event_sequence,
         "version_sequence": thread.version_sequence,
-        "is_unanswered": thread.waiting_since is not None,
+        "is_unanswered": thread.is_unanswered,
         "escalation_level": thread.escalation_level,
         "opened_at": thread.opened_at,
         "updated_at": thread.updated_at,

@@ -111,7 +111,7 @@ def finder(prefix: str = "") -> Callable[[Db, str], Thread | None]:
     return find
 
 
-SPEC = ProjectionSpec(name="thread_views", version=1, tables=("forum_thread_views",), schema=schema, build=build)
+SPEC = ProjectionSpec(name="thread_views", version=2, tables=("forum_thread_views",), schema=schema, build=build)
 
 QUEUES = ("unseen", "unanswered", "mine", "breached")
 SORTS = ("priority", "attention")
@@ -208,16 +208,18 @@ def _by_priority(filters: Filters, head: Head) -> list[Stretch]:
 
 def _by_attention(filters: Filters, head: Head) -> list[Stretch]:
     of = ranks(filters.priority)
-    waits = [
-        _waiting(filters, buckets(filters.state, (how,)), of, after, until)
-        for after, until in (("", head.due), (head.due, _EVER))
-        for how in (BLOCKS, WAITS)
+    idle, waits, blocks = (buckets(filters.state, (how,)) for how in (IDLE, WAITS, BLOCKS))
+    return [
+        *(_waiting(filters, places, of, "", head.due) for places in (blocks, waits)),
+        _waiting(filters, blocks, of, head.due, _EVER),
+        *(_active(filters, blocks, rank, head, "waiting_since IS NULL AND ") for rank in of),
+        _waiting(filters, waits, of, head.due, _EVER),
+        *(_active(filters, idle, rank, head) for rank in of),
     ]
-    return [*waits, *(_active(filters, buckets(filters.state, (IDLE,)), rank, head) for rank in of)]
 
 
-def _active(filters: Filters, places: tuple[int, ...], rank: int, head: Head) -> Stretch:
-    sql = by_activity(scope_sql(filters), places)
+def _active(filters: Filters, places: tuple[int, ...], rank: int, head: Head, beside: str = "") -> Stretch:
+    sql = by_activity(scope_sql(filters) + beside, places)
     values = scope_values(filters) | {"rank": rank}
 
     def walk(db: Db, after: Place | None) -> Iterable[Row]:

@@ -110,6 +110,32 @@ def test_a_plain_post_settles_nothing(rest: Rest) -> None:
     assert view["state"] == "waiting_human"
 
 
+def test_an_open_request_waits_whatever_was_said(rest: Rest) -> None:
+    """After a plain post, in any open state, the thread is unanswered and stands before what blocks no run.
+
+    The post stops the clock (contract, section 8), so the thread has no `due_at` any more.
+    """
+    agent = Agent(rest)
+    thread = agent.ask()["thread_id"]
+    urgent = rest.open(ticket=agent.ticket, priority="urgent")["thread_id"]
+    quiet = rest.open(ticket=agent.ticket, priority="urgent")["thread_id"]
+    rest.done(quiet, "answer", body="v2")
+    assert rest.done(thread, "posts", body="reading")["is_unanswered"]
+    for state in ("waiting_human", "triaged"):
+        assert rest.done(thread, "state", to_state=state)["is_unanswered"]
+        assert _order(rest, agent, "queues?type=unanswered") == [urgent, thread]
+        assert _order(rest, agent, "threads?sort=attention") == [thread, urgent, quiet]
+        assert _order(rest, agent, "threads?sort=attention&limit=1") == [thread]
+    assert "due_at" not in rest.view(thread)
+    assert rest.done(thread, "close")["is_unanswered"] is False
+    assert _order(rest, agent, "queues?type=unanswered") == [urgent]
+
+
+def _order(rest: Rest, agent: Agent, question: str) -> list[str]:
+    page = rest.send("GET", f"/forum/{question}&ticket={agent.ticket}").body
+    return [view["thread_id"] for view in page["threads"]]
+
+
 def test_several_requests_are_answered_oldest_first(rest: Rest) -> None:
     """Each answer settles the oldest open request; the thread is `answered` only when none is open."""
     agent = Agent(rest)

@@ -152,7 +152,7 @@ def expected(forum: Forum, kind: str, filters: Filters, viewer: Viewer = KB) -> 
     belongs: dict[str, Callable[[Thread], bool]] = {
         "list": lambda t: True,
         "unseen": lambda t: seen.get(t.thread_id, -1) < t.version_sequence,
-        "unanswered": lambda t: t.waiting_since is not None,
+        "unanswered": lambda t: bool(t.waiting_since or (t.open_requests and t.state != "closed")),
         "mine": lambda t: (t.assignee_type, t.assignee_name) == (viewer.type, viewer.id) and t.state != "closed",
         "breached": lambda t: t.waiting_since is not None and t.waiting_since <= due,
     }
