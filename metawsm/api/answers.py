@@ -141,6 +141,11 @@ BACKUP = {
 }  # fmt: skip
 PLACE = {"epoch": COUNT, "head_sequence": SEQUENCE}
 
+OLDER = (
+    "there are older posts or events: hand it back to read them. The newest posts come once more with their events"
+    " where more than 2 MiB of events are newer"
+)
+
 ERROR = obj(
     {
         "error": obj(
@@ -185,7 +190,7 @@ ANSWERS: dict[str, Schema] = {
     ),
     "ThreadDetail": obj(
         {"thread": ref("View"), "posts": array(ref("Post")), "events": array(ref("Event"))},
-        {"posts_before": SEQUENCE | {"description": "there are older posts: hand it back to read them"}},
+        {"posts_before": SEQUENCE | {"description": OLDER}},
     ),
     "EventPage": obj(
         {

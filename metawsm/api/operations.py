@@ -77,7 +77,13 @@ SHOW_THREAD = Operation(
         number(
             "posts_before", "only posts and events before this sequence (`posts_before` of an answer)", None, least=1
         ),
-        number("limit", "most posts, and most events", 100, LARGEST_PAGE, 1),
+        number(
+            "limit",
+            "most posts; all events from the oldest of them on come with them, but a page ends at 2 MiB of events",
+            100,
+            LARGEST_PAGE,
+            1,
+        ),
     ),
     found=True,
 )

@@ -118,7 +118,7 @@ def queue(session: Session, **query: Any) -> None:
 @reading(
     option("--thread-id", "The thread.", required=True),
     option("--limit", "Most posts. [default: 100]", type=click.IntRange(1, 500)),
-    option("--posts-before", "Only posts before this sequence."),
+    option("--posts-before", "Only posts and events before this sequence."),
 )
 def thread(session: Session, thread_id: str, **query: Any) -> None:
     """Show a thread with its posts.
@@ -134,7 +134,7 @@ def thread(session: Session, thread_id: str, **query: Any) -> None:
     for line in page(answer):
         say(line)
     if answer.get("posts_before"):
-        note(f"there are older posts: add --posts-before {answer['posts_before']}")
+        note(f"there are older posts or events: add --posts-before {answer['posts_before']}")
 
 
 @click.command()

@@ -28,7 +28,8 @@ SELECT post_id, sequence, kind, body, signal_json, actor_type, actor_name, creat
 FROM forum_posts WHERE thread_id = ? AND sequence < ? ORDER BY sequence DESC LIMIT ?
 """
 _EVENTS = f"""
-SELECT {EVENT_COLUMNS} FROM forum_events WHERE thread_id = ? AND sequence < ? ORDER BY sequence DESC LIMIT ?
+SELECT {EVENT_COLUMNS} FROM forum_events WHERE thread_id = ? AND sequence < ? AND sequence >= ?
+ORDER BY sequence DESC
 """
 _OLDER = "SELECT 1 FROM forum_posts WHERE thread_id = ? AND sequence < ? LIMIT 1"
 _HEAD_SIZE = 400  # bytes of a post or an event beside its texts
@@ -103,24 +104,32 @@ def thread_detail(
     escalation_minutes: int,
     viewer: Viewer | None = None,
 ) -> dict[str, Any]:
-    """`{thread, posts, events, posts_before?}`: the newest posts and events before a sequence, each in ascending order.
+    """`{thread, posts, events, posts_before?}`: the newest posts before a sequence, and all events from the oldest of
+    them on, each in ascending order.
 
-    `posts_before` is there when older posts exist: hand it back to read them. Posts and events end short where they
-    are large, each at half of PAGE_BYTES. Raises NotFound.
+    `posts_before` is there when older ones exist: hand it back to read them. Posts and events are each at most half of
+    PAGE_BYTES. Events that are more end the page, and its posts, where they end; but the newest posts come with the
+    first page, and once more with their events. Raises NotFound.
     """
     thread = thread_views.finder()(db, thread_id)
     if thread is None:
         raise NotFound(f"there is no thread {thread_id}")
     before = _END if posts_before is None else posts_before
     posts = list(portion(db.execute(_POSTS, (thread_id, before, limit)), _post_size, PAGE_BYTES // 2))
-    events = portion(db.execute(_EVENTS, (thread_id, before, limit)), lambda row: _wire_size(row[-1]), PAGE_BYTES // 2)
-    older = posts and list(db.execute(_OLDER, (thread_id, posts[-1][1])))
+    end = posts[-1][1] if posts else before
+    rows = db.execute(_EVENTS, (thread_id, before, end))
+    events = list(portion(rows, lambda row: _wire_size(row[-1]), PAGE_BYTES // 2))
+    if events and events[-1][0] > end:
+        end = events[-1][0]
+        beside = [post for post in posts if post[1] >= end]
+        posts = beside or (posts if posts_before is None else [])
+    older = any(db.execute(_OLDER, (thread_id, end)))
     told: dict[str, Any] = {
         "thread": shown(db, thread, viewer, escalation_minutes),
         "posts": [_post_object(db, row) for row in reversed(posts)],
-        "events": [event_object(row) for row in reversed(list(events))],
+        "events": [event_object(row) for row in reversed(events)],
     }
-    return told | ({"posts_before": posts[-1][1]} if older else {})
+    return told | ({"posts_before": end} if older else {})
 
 
 def _post_size(row: Row) -> int:

@@ -91,16 +91,9 @@ def test_large_pages_end_short_and_lead_to_the_rest(forum: Forum) -> None:
     for _ in range(30):
         forum.do(thread, actions.post, WIDE)
     forum.apply_all()
-    posts: list[int] = []
-    before = None
-    while True:
-        detail = thread_detail(forum.db, thread, before, 500, escalation_minutes=MINUTES)
-        assert len(json.dumps(detail)) < 6_000_000
-        assert detail["posts"] and detail["events"]
-        posts[:0] = [post["sequence"] for post in detail["posts"]]
-        if (before := detail.get("posts_before")) is None:
-            break
-    assert posts == list(range(1, 32))
+    pages = _backwards(forum, thread, 500)
+    assert all(len(json.dumps(page)) < 6_000_000 and page["posts"] and page["events"] for page in pages)
+    assert _sequences(pages, "posts") == _sequences(pages, "events") == list(range(1, 32))
     for wanted in ({}, {"ticket": "MET-1", "thread_id": thread}):
         sequences: list[int] = []
         cursor = 0
@@ -109,6 +102,50 @@ def test_large_pages_end_short_and_lead_to_the_rest(forum: Forum) -> None:
             sequences += [event["sequence"] for event in page["events"]]
             cursor = page["next_cursor"]
         assert sequences == list(range(1, 32))
+
+
+def _backwards(forum: Forum, thread: str, limit: int) -> list[dict[str, Any]]:
+    """The pages of a thread from its newest to its oldest one, the oldest first."""
+    pages: list[dict[str, Any]] = []
+    before = None
+    while not pages or before is not None:
+        pages.insert(0, thread_detail(forum.db, thread, before, limit, escalation_minutes=MINUTES))
+        before = pages[0].get("posts_before")
+    return pages
+
+
+def _sequences(pages: list[dict[str, Any]], kind: str) -> list[int]:
+    return [each["sequence"] for page in pages for each in page[kind]]
+
+
+@pytest.mark.parametrize("limit", [1, 4, 500])
+def test_going_back_through_a_thread_skips_no_event(forum: Forum, limit: int) -> None:
+    """Events that brought no post come with the posts they stand beside, however many they are."""
+    thread = forum.open()
+    for number in range(8):
+        forum.do(thread, actions.post, f"post {number}", actor="agent")
+        forum.do(thread, actions.answer, f"answer {number}")
+    for number in range(12):
+        forum.do(thread, actions.set_priority, ("low", "high")[number % 2])
+    forum.apply_all()
+    pages = _backwards(forum, thread, limit)
+    (head,) = forum.db.execute("SELECT max(sequence) FROM forum_events")
+    assert _sequences(pages, "events") == list(range(1, head[0] + 1))
+    assert len(_sequences(pages, "posts")) == len(set(_sequences(pages, "posts"))) == 17
+    assert pages[-1]["posts"][-1]["body"] == "answer 7"
+
+
+def test_megabytes_of_events_behind_the_newest_post(forum: Forum) -> None:
+    """The newest posts come with the first page, and once more where the events beside them do."""
+    thread = forum.open()
+    forum.do(thread, actions.post, "newest")
+    for number in range(600):
+        forum.do(thread, actions.assign, "human", f"p-{number}", "\x01" * 4096)
+    forum.apply_all()
+    pages = _backwards(forum, thread, 100)
+    assert all(len(json.dumps(page)) < 6_000_000 for page in pages) and len(pages) > 2
+    assert _sequences(pages, "events") == list(range(1, 603))
+    assert [len(page["posts"]) for page in pages] == [2, *[0] * (len(pages) - 2), 2]
 
 
 def test_debugging_shows_the_beginning_of_large_payloads(forum: Forum) -> None:
