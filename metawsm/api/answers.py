@@ -251,6 +251,7 @@ ANSWERS: dict[str, Schema] = {
         "type": "object",
         "description": told(EndLetter),
         "properties": {name: of_rule(rule) for name, rule in rules_of(EndLetter).items()},
+        "required": [name for name, rule in rules_of(EndLetter).items() if rule.required],
         "additionalProperties": False,
     },
     "Backup": obj(BACKUP, PLACE, "A backup by its name; one that a restore replaced does not tell how far it goes"),

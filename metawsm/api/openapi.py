@@ -113,7 +113,7 @@ def _operation(operation: Operation) -> Schema:
     described |= {"security": [{}]} if operation.open else {}
     if operation.method == "POST":
         body = ref(operation.body) if operation.body else {"type": "object"}
-        described["requestBody"] = {"required": False, "content": _json(body)}
+        described["requestBody"] = {"required": bool(operation.body), "content": _json(body)}
     return described | ({"parameters": [_parameter(p) for p in operation.parameters]} if operation.parameters else {})
 
 

@@ -21,7 +21,7 @@ OPEN, REPLAYED, DISCARDED = STATUSES = ("open", "replayed", "discarded")
 class EndLetter:
     """Who ends dead letters."""
 
-    actor_type: str = fields.choice("who acts: human or operator", OUTSIDE_ACTORS, default="operator")
+    actor_type: str = fields.choice("who acts: human or operator", OUTSIDE_ACTORS, required=True)
     actor_name: str | None = fields.text("name of who acts", max_chars=128)
 
 

@@ -133,7 +133,8 @@ def discard(session: Session, letter_ids: tuple[str, ...], **values: Any) -> int
 
 def _act(session: Session, verb: str, letter_ids: Sequence[str], values: dict[str, Any]) -> int:
     """Count, ask, act; the exit code says whether all ended."""
-    who = {name: value for name in ("actor_type", "actor_name") if (value := values.pop(name))}
+    given = {name: value for name in ("actor_type", "actor_name") if (value := values.pop(name))}
+    who = {"actor_type": "operator"} | given
     dry_run, yes, every = (bool(values.pop(name)) for name in ("dry_run", "yes", "all"))
     filters = {name: value for name, value in values.items() if value is not None}
     if bool(letter_ids) + bool(filters) + every != 1:

@@ -77,17 +77,19 @@ def test_a_replay_after_the_mend_applies_once(start_faulty: Callable[..., Daemon
     with database(daemon.database) as db:
         letter = db.execute("SELECT id FROM dead_letters").get
     replay = f"/forum/dead-letters/{letter}/replay"
-    assert daemon.request("POST", f"{replay}?wait=10", {}).body["command"]["status"] == "failed"
+    assert daemon.request("POST", f"{replay}?wait=10", {"actor_type": "human"}).body["command"]["status"] == "failed"
     assert effects(daemon) == 0
     mended.touch()
     with ThreadPoolExecutor(10) as pool:
-        replies = list(pool.map(lambda _: daemon.request("POST", f"{replay}?wait=10", {}), range(10)))
+        replies = list(
+            pool.map(lambda _: daemon.request("POST", f"{replay}?wait=10", {"actor_type": "human"}), range(10))
+        )
     assert [reply.status for reply in replies] == [200] * 10
     assert sum(reply.body["done"] for reply in replies) == 1
     assert effects(daemon) == 1
     daemon.kill()
     daemon.start()
-    assert daemon.request("POST", f"{replay}?wait=10", {}).status == 200
+    assert daemon.request("POST", f"{replay}?wait=10", {"actor_type": "human"}).status == 200
     assert effects(daemon) == 1
     assert daemon.request("GET", "/health").body["status"] == "ok"
     assert "fresh look" not in daemon.log.read_text(), "the later ones got as far as the table's own guard"

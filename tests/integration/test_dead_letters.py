@@ -20,6 +20,7 @@ from tests.support.redis_servers import ServerHandle
 from tests.support.watermill import OPEN, publish, threads
 
 LETTERS = "/forum/dead-letters"
+BY = {"actor_type": "operator"}
 TOPIC = "forum.commands.open_thread"
 
 
@@ -53,7 +54,7 @@ def only(daemon: Daemon, count: int = 1) -> dict[str, Any]:
 
 def act(daemon: Daemon, letter: int, verb: str, wait: str = "") -> Reply:
     """Replay or discard a letter as an operator."""
-    return daemon.request("POST", f"{LETTERS}/{letter}/{verb}{wait}", {"actor_name": "kb"})
+    return daemon.request("POST", f"{LETTERS}/{letter}/{verb}{wait}", BY | {"actor_name": "kb"})
 
 
 def bodies(daemon: Daemon) -> list[str]:
@@ -225,18 +226,18 @@ def test_many_at_once(faulty: Daemon, tmp_path: Path) -> None:
         list(pool.map(lambda n: broken(faulty, mended, f"k-{n}"), range(5)))
     assert len(found(faulty, "handler=break_thread&status=open")) == 5
     mended.touch()
-    counted = faulty.request("POST", f"{LETTERS}/replay?handler=break_thread&dry_run=true", {})
+    counted = faulty.request("POST", f"{LETTERS}/replay?handler=break_thread&dry_run=true", BY)
     assert counted.body["result"]["matched"] == 5 and counted.body["result"]["done"] == 0
     assert len(found(faulty, "status=open")) == 5
-    first = faulty.request("POST", f"{LETTERS}/replay?handler=break_thread&limit=2", {}).body
+    first = faulty.request("POST", f"{LETTERS}/replay?handler=break_thread&limit=2", BY).body
     assert (first["result"]["matched"], first["result"]["done"]) == (5, 2)
     rest = f"{LETTERS}/replay?handler=break_thread&cursor={first['next_cursor']}"
-    second = faulty.request("POST", rest, {}).body
+    second = faulty.request("POST", rest, BY).body
     assert (second["result"]["matched"], second["result"]["done"]) == (3, 3) and "next_cursor" not in second
     eventually(lambda: bodies(faulty) == ["b", *"?????"])
     assert break_thread(faulty, "fthr-1").status == 500
-    assert faulty.request("POST", f"{LETTERS}/discard?handler=other", {}).body["result"]["matched"] == 0
-    assert faulty.request("POST", f"{LETTERS}/discard?all=true", {}).body["result"]["done"] == 1
+    assert faulty.request("POST", f"{LETTERS}/discard?handler=other", BY).body["result"]["matched"] == 0
+    assert faulty.request("POST", f"{LETTERS}/discard?all=true", BY).body["result"]["done"] == 1
 
 
 def test_a_foreign_command_counts_when_a_person_says_so(daemon: Daemon, redis_client: Any) -> None:
@@ -245,7 +246,7 @@ def test_a_foreign_command_counts_when_a_person_says_so(daemon: Daemon, redis_cl
     publish(redis_client, "open_thread", OPEN, "far", origin, actor_type="human", actor_name="ann")
     letter = only(daemon)
     assert letter["reason"] == "foreign"
-    assert daemon.request("POST", f"{LETTERS}/replay?all=true", {}).body["result"]["matched"] == 0
+    assert daemon.request("POST", f"{LETTERS}/replay?all=true", BY).body["result"]["matched"] == 0
     reply = act(daemon, letter["id"], "replay")
     assert reply.body["command"] == reply.body["command"] | {"id": "far", "status": "applied"}
     head = daemon.request("GET", "/forum/events").body["events"][0]["envelope"]
@@ -277,7 +278,7 @@ def test_what_is_still_no_command_stays_open(daemon: Daemon, redis_client: Any) 
     assert (reply.status, reply.body["done"], reply.body["dead_letter"]["status"]) == (200, False, "open")
     cursor = ""
     for matched in (2, 1):
-        bulk = daemon.request("POST", f"{LETTERS}/replay?reason=invalid_fields&limit=1{cursor}", {}).body
+        bulk = daemon.request("POST", f"{LETTERS}/replay?reason=invalid_fields&limit=1{cursor}", BY).body
         result = bulk["result"]
         assert (result["matched"], result["done"], result["failed"]) == (matched, 0, 1)
         cursor = f"&cursor={bulk.get('next_cursor')}"
