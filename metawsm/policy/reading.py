@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +36,9 @@ def read_file(path: Path) -> dict[str, Any]:
 def _text(path: Path) -> str:
     """What the file says, up to 1 MiB of UTF-8, with or without a byte order mark."""
     try:
-        with path.open("rb") as file:
+        with open(path, "rb", opener=_without_waiting) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise PolicyError(f"policy file {path} cannot be read: it is not a regular file")
             data = file.read(LARGEST + 1)
     except OSError as error:
         raise PolicyError(f"policy file {path} cannot be read: {error.strerror}") from None
@@ -46,12 +50,18 @@ def _text(path: Path) -> str:
         raise PolicyError(f"policy file {path} is not UTF-8 at byte {error.start}") from None
 
 
+def _without_waiting(path: str, flags: int) -> int:
+    """Open a file; a pipe that nobody writes to would never open otherwise."""
+    return os.open(path, flags | os.O_NONBLOCK)
+
+
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """A JSON object in which no key stands twice. Null is the same as leaving the key out."""
-    keys = [key for key, _ in pairs]
-    for key in keys:
-        if keys.count(key) > 1:
+    seen: set[str] = set()
+    for key, _ in pairs:
+        if key in seen:
             raise ValueError(f"the key {key!r} stands twice in one object")
+        seen.add(key)
     return {key: value for key, value in pairs if value is not None}
 
 

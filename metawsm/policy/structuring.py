@@ -16,9 +16,12 @@ from cattrs.errors import (
 )
 from cattrs.gen import make_dict_structure_fn, override
 
+from metawsm.domain.names import text_fault
 from metawsm.policy.knobs import Check, check_of
 from metawsm.policy.sections import Faults, Policy
 
+MOST_UNKNOWN = 20
+"""Unknown keys of one section that are named; the others are counted."""
 KINDS = {bool: "true or false", int: "a whole number", str: "a text"}
 
 
@@ -40,6 +43,19 @@ def structure(raw: object) -> Policy | Faults:
         return _converter().structure(raw, Policy)
     except (BaseValidationError, ValueError) as error:
         return collect(error)
+
+
+def value_faults(setting: attrs.Attribute[Any], value: object) -> list[str]:
+    """What is wrong with a value for one setting, whatever the others are."""
+    try:
+        _checked(check_of(setting) or _anything, _converter())(value, setting.type)
+    except (BaseValidationError, ValueError) as error:
+        return [text for texts in collect(error).values() for text in texts]
+    return []
+
+
+def _anything(_: Any) -> None:
+    return None
 
 
 def collect(error: BaseException) -> Faults:
@@ -83,6 +99,8 @@ def _exact(value: object, kind: type) -> object:
     """A value of exactly this type (true is no number)."""
     if type(value) is not kind:
         raise Fault(f"must be {KINDS[kind]}, not {shown(value)}")
+    if isinstance(value, str) and (fault := text_fault(value)):
+        raise Fault(fault)
     return value
 
 
@@ -162,8 +180,11 @@ def _walk(error: BaseException, path: str) -> Iterator[tuple[str, str]]:
         for inner in error.exceptions:
             yield from _walk(inner, path + _step(inner))
     elif isinstance(error, ForbiddenExtraKeysError):
-        for key in sorted(error.extra_fields):
+        keys = sorted(error.extra_fields)
+        for key in keys[:MOST_UNKNOWN]:
             yield f"{path}.{key}", f"unknown key{_suggestion(key, error.cl, path)}"
+        if len(keys) > MOST_UNKNOWN:
+            yield path, f"{len(keys) - MOST_UNKNOWN} more unknown keys"
     elif isinstance(error, SectionFaults):
         for relative, texts in error.faults.items():
             yield from ((f"{path}.{relative}", text) for text in texts)

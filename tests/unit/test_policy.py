@@ -6,6 +6,7 @@ import json
 import os
 import re
 import stat
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -168,6 +169,11 @@ TOPICS = {"command_prefix": "a.b", "event_prefix": "a.b"}
         ({"agent_profiles": [{"name": "a", "runner": "shell"}]}, "agent_profiles[0].runner_options.command"),
         ({"docs": {"api": {"repo_endpoints": [{"name": "a", "base_url": "ftp://x", "repo": "r"}]}}},
          "docs.api.repo_endpoints[0].base_url"),
+        ({"workspace": {"repo_roots": ["..", "\0"]}}, "workspace.repo_roots[1]"),
+        ({"backup": {"folder": "\ud800"}}, "backup.folder"),
+        ({"tmux": {"socket": "a\0b"}}, "tmux.socket"),
+        ({"agent_profiles": [{"name": "a", "runner": "shell", "runner_options": {"command": "\ud800"}}]},
+         "agent_profiles[0].runner_options.command"),
         ({"version": 3}, "version"),
         ({"agents": "agent"}, "agents"),
     ],
@@ -192,6 +198,51 @@ def test_a_file_that_is_no_json_object_is_refused(tmp_path: Path, text: str, mes
     """The message says where the text breaks."""
     with pytest.raises(PolicyError, match=message):
         load_text(tmp_path, text)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "given"),
+    [
+        ("forum.redis.url", "http://x", "redis://127.0.0.1:1/0"),
+        ("forum.sla.escalation_minutes", "x", "5"),
+        ("forum.sla.escalation_minutes", 0, "5"),
+        ("forum.enabled", "no", "true"),
+        ("auth.loopback", "opne", "agent"),
+    ],
+)
+def test_a_bad_value_of_the_file_is_told_although_it_is_overridden(
+    tmp_path: Path, path: str, value: object, given: str
+) -> None:
+    """It would count on the day when nothing overrides it; the variable and the flag are named, not blamed."""
+    document: object = value
+    for key in reversed(path.split(".")):
+        document = {key: document}
+    (told,) = faults(tmp_path, document, {variable(path): given})[path]
+    assert told.startswith("must ") and told.endswith(f" (in the file; {variable(path)} overrides it)")
+    with pytest.raises(PolicyError, match="the command line overrides it"):
+        load(tmp_path / "policy.json", {}, {path: given})
+
+
+def test_settings_that_fit_only_with_the_environment(tmp_path: Path) -> None:
+    """What matters of two settings together is what is in force."""
+    env = {"METAWSM_HEALTH_ACTIVITY_STALLED_SECONDS": "6000"}
+    document = json.dumps({"health": {"idle_seconds": 5000, "activity_stalled_seconds": 900}})
+    assert load_text(tmp_path, document, env).policy.health.activity_stalled_seconds == 6000
+
+
+def test_very_many_unknown_keys(tmp_path: Path) -> None:
+    """They take no longer than a start may, and the message stays readable."""
+    began = time.monotonic()
+    found = faults(tmp_path, {f"key{number}": 1 for number in range(60_000)})
+    assert time.monotonic() - began < 2
+    assert found["policy"] == ["59980 more unknown keys"] and len(found) == 21
+
+
+def test_a_policy_that_is_no_file(tmp_path: Path) -> None:
+    """A pipe, which would keep the start waiting for ever, is refused."""
+    os.mkfifo(tmp_path / "policy.json")
+    with pytest.raises(PolicyError, match=r"policy.json cannot be read: it is not a regular file"):
+        load(tmp_path / "policy.json", {}, {})
 
 
 def test_a_named_file_must_exist(tmp_path: Path) -> None:
