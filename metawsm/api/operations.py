@@ -98,7 +98,7 @@ SHOW_QUEUE = Operation(
 SEARCH = Operation(
     "search",
     "/forum/search",
-    "Threads whose title or posts hold all words, the newest match first",
+    "Threads with a post that holds all words (the title belongs to the first post), the newest match first",
     "SearchPage",
     (Parameter("query", 'words, and "phrases" in double quotes', required=True, most=QUERY_LIMIT),
      *FILTERS, *VIEWER, LIMIT, CURSOR),

@@ -140,7 +140,8 @@ def search(
     *,
     escalation_minutes: int,
 ) -> dict[str, Any]:
-    """`{threads: [view + match], next_cursor?}`: threads with a post (or title) that has all words, newest post first.
+    """`{threads: [view + match], next_cursor?}`: threads with a post that has all words (the title
+    belongs to the first post), newest post first.
 
     `match` is `{sequence, post_id, snippet}` of that post. A thread comes once. Raises Malformed for a bad cursor.
     """

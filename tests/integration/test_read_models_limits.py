@@ -53,6 +53,15 @@ def test_search_passes_a_long_thread_quickly(forum: Forum) -> None:
     assert len(statements) < 60
 
 
+def test_all_words_stand_in_one_post(forum: Forum) -> None:
+    """The title belongs to the first post; words of two posts do not add up."""
+    thread = forum.open(title="Which schema?", body="v1 or v2")
+    forum.do(thread, actions.answer, "the latest")
+    forum.apply_all()
+    assert ids(found(forum, "schema v2")) == [thread]
+    assert ids(found(forum, "schema latest")) == ids(found(forum, "v2 latest")) == []
+
+
 def _refused(read: Callable[[str], Any], values: list[Any]) -> None:
     """A cursor of these values is malformed."""
     with pytest.raises(Malformed):
