@@ -98,6 +98,9 @@ class Access:
             raise UnsupportedMediaType(
                 f"the body must be sent as Content-Type: application/json, not {kind or 'nothing'!r}"
             )
+        coding = request.header("HTTP_CONTENT_ENCODING")
+        if coding and coding.lower() != "identity":
+            raise UnsupportedMediaType(f"the body must be sent without a Content-Encoding, not {coding[:200]!r}")
 
     def actor(self, credential: Credential, body: Mapping[str, Any]) -> Actor:
         """The actor of a write. Raises InvalidFields when it is missing, NotAllowed when the credential forbids it."""

@@ -175,7 +175,7 @@ def _decoded(path: Mapping[str, str]) -> dict[str, str]:
 def _no_route(error: bottle.HTTPError, request: Request) -> Answer:
     shown = request.environ["PATH_INFO"][:200]
     if error.status_code == 405:
-        allowed = str(error.headers.get("Allow", ""))
+        allowed = ", ".join(str(error.headers.get("Allow", "")).replace("GET", "GET,HEAD").split(","))
         raise errors.MethodNotAllowed(
             f"{request.environ['REQUEST_METHOD']} is not possible on {shown}; possible: {allowed}",
             details={"allow": allowed},

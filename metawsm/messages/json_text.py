@@ -7,6 +7,7 @@ rare; they take the slow way, so that nobody can tell which way a text took.
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Iterable
 from types import NoneType
 from typing import Any
@@ -30,8 +31,18 @@ def from_json(text: str | bytes, exactly: Callable[[Any], Any] = json.loads) -> 
     try:
         value = orjson.loads(text)
     except ValueError:
+        return _slowly(text, exactly)
+    return value if type(value) is dict and _is_plain(value.values()) else _slowly(text, exactly)
+
+
+def _slowly(text: str | bytes, exactly: Callable[[Any], Any]) -> Any:
+    try:
         return exactly(text)
-    return value if type(value) is dict and _is_plain(value.values()) else exactly(text)
+    except ValueError as error:
+        if "int_max_str_digits" not in str(error):
+            raise
+        # Python's own words are for those who write Python
+        raise ValueError(f"a number has more than {sys.get_int_max_str_digits()} digits") from None
 
 
 def loosely(text: str) -> Any:

@@ -19,7 +19,7 @@ def read_file(path: Path) -> dict[str, Any]:
     """The JSON object in a file. PolicyError names the file and, for bad JSON, line and column."""
     text = _text(path)
     try:
-        raw = json.loads(text, object_pairs_hook=_object, parse_constant=_no_constant)
+        raw = json.loads(text, object_pairs_hook=_object, parse_int=_whole, parse_constant=_no_constant)
     except json.JSONDecodeError as error:
         raise PolicyError(
             f"policy file {path} is not JSON: line {error.lineno} column {error.colno}: {error.msg}"
@@ -63,6 +63,14 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
             raise ValueError(f"the key {key!r} stands twice in one object")
         seen.add(key)
     return {key: value for key, value in pairs if value is not None}
+
+
+def _whole(text: str) -> int:
+    """Python's own complaint about very many digits is for those who write Python."""
+    try:
+        return int(text)
+    except ValueError:
+        raise ValueError(f"a number has {len(text)} digits") from None
 
 
 def _no_constant(name: str) -> object:

@@ -189,6 +189,7 @@ def test_a_bad_value_is_named_by_its_path(tmp_path: Path, document: dict[str, An
         ('{\n  "forum": {]\n}', "line 2 column 13"),
         ('{"version": 2, "version": 2}', "'version' stands twice"),
         ('{"version": NaN}', "NaN is not a JSON value"),
+        (f'{{"version": {"9" * 5000}}}', "a number has 5000 digits$"),
         ("[]", "one JSON object"),
         ("[" * 50_000, "nested too deeply"),
         (" " * 1_100_000, "larger than 1 MiB"),
