@@ -1,6 +1,7 @@
 """What this process has written a moment ago: spares reading it back from the rows.
 
-Shortcuts only, and bounded: the rows stay the truth, and are read where something is not here.
+Shortcuts only, and bounded: the rows stay the truth, and are read where something is not here. On slow disks the hub
+and the writer's thread use them at once, so each step is one operation of a dict.
 """
 
 from __future__ import annotations

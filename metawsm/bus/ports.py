@@ -46,7 +46,8 @@ class Writer(Protocol):
     """The only way to change the database: jobs are batched into one durable commit (group commit).
 
     A job runs at most once to effect, but may be called twice (the first call is then rolled back) and in another
-    thread: it touches nothing but the database, must not block or switch greenlets, and holds the writer at most 5 ms.
+    thread, beside the hub: it touches the database, and nothing else that does not bear that; it must not block or
+    switch greenlets, and holds the writer at most 5 ms.
     A returned cursor is fetched before the commit.
     """
 

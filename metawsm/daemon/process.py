@@ -36,7 +36,7 @@ from metawsm.domain.errors import Refused
 from metawsm.storage import lock as instance_lock
 from metawsm.storage import meta
 from metawsm.storage.choose import make_writer
-from metawsm.storage.connection import open_writer, tune_sqlite
+from metawsm.storage.connection import Connection, open_writer, tune_sqlite
 from metawsm.storage.errors import translated
 from metawsm.storage.group_writer import GroupWriter
 from metawsm.storage.inspection import is_held
@@ -140,7 +140,7 @@ class Process:
         connection = open_writer(self._options.database)
         for version in migrate(connection, STEPS, backups.before_migration):
             log.info("database brought to schema version %d", version)
-        writer = make_writer(self._options.database, connection=connection)
+        writer = self._writer(connection)
         parts.callback(writer.close)
         maintenance = Maintenance(writer)
         with translated(str(self._options.database)):
@@ -148,6 +148,9 @@ class Process:
         parts.callback(maintenance.close)
         fresh = new_id("db")
         return writer, writer.run(lambda db: meta.identify(db, fresh))
+
+    def _writer(self, connection: Connection) -> GroupWriter:
+        return make_writer(self._options.database, connection=connection)
 
     def _web(self, core: Core, rebuilding: Rebuilding, backups: Backups) -> HttpServer:
         token = read_or_create(self._options.folder / "token")

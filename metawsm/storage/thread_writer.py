@@ -12,7 +12,7 @@ from metawsm.storage.threads import Threads
 
 
 class ThreadWriter(GroupWriter):
-    """Commits in one thread of its own, a batch at a time. A job runs there: it must touch the database only."""
+    """Commits in one thread of its own, a batch at a time. A job runs there, see `Writer`."""
 
     kind = "thread"
 

@@ -5,6 +5,7 @@ one command is added whose handler has a bug. FAULT is one of:
 - a point from POINTS: the process kills itself with SIGKILL when it comes there for the COUNTth time;
 - `double`: every command entry is delivered twice; `flaky`: three of ten round trips and handler jobs fail;
 - `full`: the writer's queue takes no dead letter of a handler, COUNT times;
+- `slow disk`: nothing fails, but the writer is the one for disks whose commits take long;
 - `none`: nothing but the command with the bug.
 """
 
@@ -39,6 +40,8 @@ from metawsm.daemon.redis_side import RedisSide
 from metawsm.domain import actions
 from metawsm.domain.errors import Unavailable
 from metawsm.policy import load
+from metawsm.storage.choose import Kind, make_writer
+from metawsm.storage.connection import Connection
 from metawsm.storage.group_writer import GroupWriter
 from metawsm.storage.readers import Readers
 from metawsm.streams.transport import RedisTransport
@@ -178,6 +181,10 @@ class FaultyProcess(Process):
     def __init__(self, options: Options, fault: Fault) -> None:
         super().__init__(options)
         self._fault = fault
+
+    def _writer(self, connection: Connection) -> GroupWriter:
+        kind: Kind = "thread" if self._fault.name == "slow disk" else "auto"
+        return make_writer(self._options.database, kind=kind, connection=connection)
 
     def _core(self, identity: Identity, writer: GroupWriter, readers: Readers, redis: RedisSide) -> Core:
         transport = FaultyTransport(redis.url, "operator", redis.recreated)
