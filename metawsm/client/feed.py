@@ -110,7 +110,8 @@ class Feed:
 
     def _note(self, frame: Mapping[str, Any]) -> None:
         """Move the cursor, and learn how often the daemon gives a sign of life."""
-        self._failures = 0
+        if frame.get("type") in ("forum.events", "heartbeat"):  # a greeting may come before every failure
+            self._failures = 0
         if frame.get("type") == "hello":
             self._head = frame.get("head_sequence")
             self._on_state(State("live", self._changed(frame)))

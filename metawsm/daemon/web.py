@@ -106,9 +106,8 @@ def _facts(core: Core, started_at: str, supervisor: Supervisor, feed: Feed, hold
 
 def _load(core: Core) -> Any:
     def load(after: int, limit: int, wants: Filter) -> tuple[list[TailEvent], int]:
-        named = {name: value for name, value in asdict(wants).items() if value is not None}
-        page = (after, core.tail.head, limit, FRAME_CHARS)
-        rows, examined = core.readers.query(lambda db: log_reads.matching(db, *page, named))
+        page = (after, core.tail.head, limit, FRAME_CHARS, asdict(wants))
+        rows, examined = core.readers.query(lambda db: log_reads.matching(db, *page))
         return [TailEvent(*row) for row in rows], examined
 
     return load

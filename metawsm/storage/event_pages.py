@@ -15,13 +15,11 @@ from metawsm.messages.codec import EVENT_COLUMNS
 from metawsm.messages.json_text import to_json
 from metawsm.projections import thread_views
 from metawsm.storage import meta, receipts
+from metawsm.storage.log_scan import scan, wire_size
 
-# Rows looked at for one page: where filters meet that share no index, a page may end here.
-SCAN_LIMIT = 2000
 # UTF-8 of what makes a page long; beyond, it ends short, with at least one row.
 PAGE_BYTES = 4 * 1024 * 1024
 _HEAD_MEMBERS = tuple(name.strip() for name in EVENT_COLUMNS.split(","))[1:-1]
-_INDEXED = ("thread_id", "run_id", "ticket")
 _LAST = "SELECT max(sequence) FROM forum_events"
 _POSTS = """
 SELECT post_id, sequence, kind, body, signal_json, actor_type, actor_name, created_at
@@ -32,7 +30,7 @@ SELECT {EVENT_COLUMNS} FROM forum_events WHERE thread_id = ? AND sequence < ? AN
 ORDER BY sequence DESC
 """
 _OLDER = "SELECT 1 FROM forum_posts WHERE thread_id = ? AND sequence < ? LIMIT 1"
-_HEAD_SIZE = 400  # bytes of a post or an event beside its texts
+_HEAD_SIZE = 400  # bytes of a post beside its texts
 _END = 2**62
 
 
@@ -60,35 +58,11 @@ def _page(db: Db, filters: Mapping[str, str | None], after: int, limit: int, epo
         return _events([], head) | {"reset": f"a backup was restored: this is epoch {now}, the cursor is of {epoch}"}
     if after > head:  # as on the stream
         return _events([], head) | {"reset": f"cursor {after} is beyond the head {head}"}
-    wanted = {name: value for name in _INDEXED if (value := filters.get(name)) is not None}
-    rows = limit + 1 if len(wanted) < 2 else SCAN_LIMIT
-    scanned = db.execute(_page_sql(next(iter(wanted), None)), {"after": after, "rows": rows} | wanted)
-    column = {1 + _HEAD_MEMBERS.index(name): value for name, value in wanted.items()}
-    found: list[Row] = []
-    looked = size = 0
-    for row in scanned:
-        looked += 1
-        if all(row[place] == value for place, value in column.items()):
-            if len(found) == limit or size >= PAGE_BYTES:
-                return _events(found, after)
-            found.append(row)
-            size += _wire_size(row[-1])
-        after = row[0]
-    return _events(found, after if looked == rows else head)
+    return _events(*scan(db, filters, after, head, limit, PAGE_BYTES))
 
 
 def _events(found: list[Row], cursor: int) -> dict[str, Any]:
     return {"events": [event_object(row) for row in found], "next_cursor": cursor}
-
-
-def _wire_size(payload: str) -> int:
-    """About the bytes of an event: its payload as an object, and as text with quotes and backslashes escaped."""
-    return 2 * len(payload.encode()) + payload.count('"') + payload.count("\\") + _HEAD_SIZE
-
-
-def _page_sql(index: str | None) -> str:
-    has = f"{index} = :{index} AND " if index else ""
-    return f"SELECT {EVENT_COLUMNS} FROM forum_events WHERE {has}sequence > :after ORDER BY sequence LIMIT :rows"
 
 
 def _head(db: Db) -> int:
@@ -118,7 +92,7 @@ def thread_detail(
     posts = list(portion(db.execute(_POSTS, (thread_id, before, limit)), _post_size, PAGE_BYTES // 2))
     end = posts[-1][1] if posts else before
     rows = db.execute(_EVENTS, (thread_id, before, end))
-    events = list(portion(rows, lambda row: _wire_size(row[-1]), PAGE_BYTES // 2))
+    events = list(portion(rows, lambda row: wire_size(row[-1]), PAGE_BYTES // 2))
     if events and events[-1][0] > end:
         end = events[-1][0]
         beside = [post for post in posts if post[1] >= end]

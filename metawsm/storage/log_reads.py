@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -10,6 +11,7 @@ from metawsm.bus.ports import Db, Row
 from metawsm.bus.work import Queued
 from metawsm.messages.codec import EVENT_COLUMNS, wire_event_of_row
 from metawsm.messages.topics import Topics
+from metawsm.storage.log_scan import scan
 
 Wired = tuple[int, str, str | None, str | None, str]
 """An event as (sequence, ticket, run_id, thread_id, wire text)."""
@@ -32,23 +34,11 @@ def head(db: Db) -> int:
 
 
 def matching(
-    db: Db, after: int, upto: int, limit: int, most_chars: int, wants: dict[str, str]
+    db: Db, after: int, upto: int, limit: int, most: int, filters: Mapping[str, str | None]
 ) -> tuple[list[Wired], int]:
-    """The first events in (after, upto] whose columns equal `wants`, and the last sequence examined.
-
-    At most `limit`, and of about `most_chars` of text together, but at least one.
-    """
-    where = "".join(f" AND {name} = ?" for name in wants)
-    span = f"SELECT {EVENT_COLUMNS} FROM forum_events WHERE sequence > ? AND sequence <= ?"
-    sql = f"{span}{where} ORDER BY sequence LIMIT ?"
-    wired = map(_wire, db.execute(sql, (after, upto, *wants.values(), limit)))
-    rows = list(portion(wired, _chars, most_chars))
-    whole = len(rows) < limit and sum(map(_chars, rows)) < most_chars
-    return rows, upto if whole else rows[-1][0]
-
-
-def _chars(event: Wired) -> int:
-    return len(event[4])
+    """What `scan` finds in (after, upto], as a stream needs it, and the last sequence examined."""
+    rows, examined = scan(db, filters, after, upto, limit, most)
+    return [_wire(row) for row in rows], examined
 
 
 def _wire(row: Row) -> Wired:

@@ -96,6 +96,20 @@ def test_the_feed_comes_back_by_cursor() -> None:
     assert [state.name for state in states] == ["live", "reconnecting", "live", "reconnecting", "live"]
 
 
+def test_a_greeting_is_no_success() -> None:
+    """Who is greeted and cut off, again and again, waits longer each time; an event or a heartbeat ends that."""
+    states: list[State] = []
+    cut = says(text(HELLO), frame(8, b"\x03\xf5not now"))
+    beat = says(text(HELLO), text({"type": "heartbeat", "next_cursor": 5}))
+    with scripted(*[upgraded(cut)] * 4, upgraded(beat), upgraded(stays(text(HELLO)))) as server:
+        feed = follow(Client(server.url), {}, 5, states.append)
+        list(islice(feed, 7))
+        feed.close()
+    pauses = [state.seconds for state in states if state.name == "reconnecting"]
+    assert all(seconds >= 0.05 * 2**failures for failures, seconds in enumerate(pauses[:4])), pauses
+    assert len(pauses) == 5 and pauses[4] <= 0.15, pauses
+
+
 def test_without_a_cursor_nothing_is_missed_after_the_first_hello() -> None:
     """The head of the first hello is the cursor of the second connection."""
     with scripted(upgraded(says(text(HELLO))), upgraded(stays(text(HELLO)))) as server:
