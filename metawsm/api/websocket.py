@@ -145,8 +145,7 @@ class Socket:
 
     def wait_drained(self, timeout: float | None = None) -> bool:
         """Wait until everything queued is with the kernel: the brake for one who sends much. False if it is not."""
-        self._drained.wait(timeout)
-        return not self._queue and not self.closed.is_set()
+        return bool(self._drained.wait(timeout)) and not self.closed.is_set()
 
     def receive(self, timeout: float | None = None) -> str | None:
         """The next text message; None at the end of the connection or after `timeout` seconds."""

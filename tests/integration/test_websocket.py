@@ -255,6 +255,15 @@ def test_wait_drained_lets_a_long_replay_through(server: HttpProcess) -> None:
         assert ws.receive_close()[0] == 1000
 
 
+def test_wait_drained_tells_of_a_message_that_is_half_sent(server: HttpProcess) -> None:
+    """One large message to a client that does not read is not drained, to one that reads it is."""
+    with RawHttp(server.port) as other, RawWs(server.port, "/ws/large", receive_buffer=4096):
+        assert eventually(lambda: other.get("/stats").json()["drained"]) == [False]
+        with RawWs(server.port, "/ws/large") as reader:
+            assert len(reader.receive_text()) == 6_000_000
+            eventually(lambda: other.get("/stats").json()["drained"] == [False, True])
+
+
 def test_pings_during_large_frames_never_cut_one(server: HttpProcess) -> None:
     """Pongs asked for in the middle of a long replay stand between whole frames.
 

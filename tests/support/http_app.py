@@ -27,6 +27,7 @@ from metawsm.api.websocket import Socket, SocketLimits, accept, encode_text
 Environ = dict[str, Any]
 Start = Callable[..., Any]
 SUBSCRIBERS: set[Socket] = set()
+DRAINED: list[bool] = []
 SETTINGS: dict[str, Any] = json.loads(sys.argv[1]) if __name__ == "__main__" and len(sys.argv) > 1 else {}
 SERVERS: list[HttpServer] = []
 
@@ -103,7 +104,8 @@ def write(environ: Environ, start: Start) -> list[bytes]:
 
 def stats(environ: Environ, start: Start) -> list[bytes]:
     """What the server counts."""
-    return reply(start, {"connections": SERVERS[0].connections, "subscribers": len(SUBSCRIBERS), "rss": _rss()})
+    counts = {"connections": SERVERS[0].connections, "subscribers": len(SUBSCRIBERS)}
+    return reply(start, counts | {"rss": _rss(), "drained": DRAINED})
 
 
 def _rss() -> int:
@@ -148,6 +150,16 @@ def ws_flood(environ: Environ, start: Start) -> list[bytes]:
     return []
 
 
+def ws_large(environ: Environ, start: Start) -> list[bytes]:
+    """Send one large message, and note whether the kernel had all of it within half a second."""
+    socket = upgrade(environ)
+    socket.wait_drained(10)
+    socket.send_text("x" * 6_000_000)
+    DRAINED.append(socket.wait_drained(0.5))
+    socket.wait_closed()
+    return []
+
+
 def broadcast(environ: Environ, start: Start) -> list[bytes]:
     """Encode the body once and send it to all subscribers; answers who took it and the microseconds per frame."""
     import time
@@ -176,6 +188,7 @@ ROUTES: dict[str, Callable[[Environ, Start], Iterable[bytes]]] = {
     "/ws/echo": ws_echo,
     "/ws/feed": ws_feed,
     "/ws/flood": ws_flood,
+    "/ws/large": ws_large,
 }
 
 
