@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import traceback
 from collections.abc import Callable
-from functools import partial
 
 import gevent
 
@@ -21,7 +20,11 @@ log = logging.getLogger("metawsm.projections")
 
 
 class ProjectionLoop:
-    """Applies events whenever prompted. `on_applied` hears the newest sequence that every read model holds."""
+    """Applies events whenever prompted. `on_applied` hears the newest sequence that every read model holds.
+
+    An event that a read model fails on three times is left out for this one, in the commit that stores the dead letter
+    about it; a rebuild mends it.
+    """
 
     def __init__(
         self,
@@ -43,7 +46,7 @@ class ProjectionLoop:
         self._running = False
         self._again = False
         self._attempts: dict[tuple[str, int], int] = {}
-        self._skip: frozenset[tuple[str, int]] = frozenset()
+        self._left_out: dict[tuple[str, int], DeadLetter] = {}
         self.fault: str | None = None
 
     def prompt(self) -> None:
@@ -60,7 +63,11 @@ class ProjectionLoop:
         self._running = True
 
     def _apply(self, db: Db) -> Applied:
-        return self._projector.apply_next(db, self._now(), skip=self._skip)
+        applied = self._projector.apply_next(db, self._now(), skip=self._left_out)
+        for (_, sequence), letter in self._left_out.items():
+            if sequence <= applied.last:
+                self._letters.insert(db, letter)
+        return applied
 
     def _applied(self, outcome: ports.Outcome) -> None:
         self._running = False
@@ -70,6 +77,7 @@ class ProjectionLoop:
         self.fault = None
         applied: Applied = outcome.value
         if applied.last:
+            self._left_out = {place: each for place, each in self._left_out.items() if place[1] > applied.last}
             self._on_applied(applied.last)
         if applied.more or self._again:
             self._again = False
@@ -82,15 +90,15 @@ class ProjectionLoop:
             self._attempts[place] = self._attempts.get(place, 0) + 1
             log.error("attempt %d: %s", self._attempts[place], error)
             if self._attempts[place] >= ATTEMPTS:
-                self._bury(error)
+                self._left_out[place] = self._letter(error)
+                self.prompt()
                 return
         else:
             log.warning("projections wait: %s", error)
         gevent.spawn_later(PAUSE, self.prompt)
 
-    def _bury(self, error: ProjectionFailed) -> None:
-        """The event is skipped for this one read model, and the dead letters say so; a rebuild mends it."""
-        letter = DeadLetter(
+    def _letter(self, error: ProjectionFailed) -> DeadLetter:
+        return DeadLetter(
             reason="projection_failed",
             handler=error.projection,
             group=f"{self._group}.{error.projection}",
@@ -102,11 +110,3 @@ class ProjectionLoop:
             traceback="".join(traceback.format_exception(error.cause)),
             message_id=error.event_id,
         )
-        self._skip |= {(error.projection, error.sequence)}
-        try:
-            self._writer.enqueue(partial(self._insert, letter=letter), lambda _: self.prompt())
-        except Unavailable:
-            gevent.spawn_later(PAUSE, self._bury, error)
-
-    def _insert(self, db: Db, letter: DeadLetter) -> None:
-        self._letters.insert(db, letter)

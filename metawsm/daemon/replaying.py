@@ -106,8 +106,11 @@ class Replaying:
             self._on_jobs()
         result.set((acted, acted.queued and self._commands.put_back(acted.queued, wait)))
 
+    def _known(self, error: Exception) -> MetawsmError | None:
+        return error if isinstance(error, MetawsmError) else self._translate(error)
+
     def _refused(self, result: AsyncResult, job: Job, error: Exception) -> None:
-        known = error if isinstance(error, MetawsmError) else self._translate(error)
+        known = self._known(error)
         if known is not None:
             result.set_exception(known)
             return
@@ -115,7 +118,14 @@ class Replaying:
         log.error("the fresh look at dead letter %d failed: %r", letter_id, error)
         trace = "".join(traceback.format_exception(error))
         note = partial(self._replayer.note_failure, letter_id=letter_id, error=repr(error), traceback=trace)
+
+        def noted(outcome: ports.Outcome) -> None:
+            if outcome.error is None:
+                result.set((Acted(failed=repr(error)), None))
+            else:
+                result.set_exception(self._known(outcome.error) or outcome.error)
+
         try:
-            self._writer.enqueue(note, lambda _: result.set((Acted(failed=repr(error)), None)))
+            self._writer.enqueue(note, noted)
         except MetawsmError as refused:  # raised to the writer it would leave somebody waiting for ever
             result.set_exception(refused)
