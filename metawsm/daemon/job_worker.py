@@ -34,7 +34,7 @@ class Jobs(Protocol):
         """Jobs that may begin now, without those of busy lanes and kinds."""
         ...
 
-    def next_at(self, db: Db) -> str | None:
+    def next_at(self, db: Db, now: str) -> str | None:
         """When the next one may begin."""
         ...
 
@@ -111,10 +111,11 @@ class JobWorker:
             self._wake.wait(pause)
 
     def _pause(self) -> float:
-        at = self._read(self._jobs.next_at)
+        now = self._tools.now()
+        at = self._read(partial(self._jobs.next_at, now=now))
         if at is None:
             return LOOK
-        ahead = (datetime.fromisoformat(at) - datetime.fromisoformat(self._tools.now())).total_seconds()
+        ahead = (datetime.fromisoformat(at) - datetime.fromisoformat(now)).total_seconds()
         # What is due and not begun waits for its lane or for room: the end of a job prompts.
         return min(max(ahead, 0.01), LOOK) if ahead > 0 else 1.0
 

@@ -25,7 +25,7 @@ class RunFacts:
 
     def jobs(self) -> dict[str, Any]:
         """Open jobs by state; `at_work` are those of this process, `oldest_due_age_seconds` how long one is due."""
-        counts, due = self.read(lambda db: (self.runs.jobs.counts(db), self.runs.jobs.next_at(db)))
+        counts, due = self.read(lambda db: (self.runs.jobs.counts(db), self.runs.jobs.next_at(db, self.now())))
         age = self._since(due)
         shown = {**counts, "at_work": self.runs.worker.at_work, "oldest_due_age_seconds": age}
         if counts["held"]:

@@ -22,10 +22,10 @@ def run(tools: Clockwork) -> None:
         return
     tools.claim()
     pending = tools.read(tools.oldest_pending)
-    if pending is not None and pending < tools.ago(PATIENCE):
+    if pending is not None and not _is_new(tools, pending):
         tools.reread(pending < tools.ago(LONG_PATIENCE))
     sent = tools.read(tools.oldest_sent)
-    if sent is None or sent.at > tools.ago(PATIENCE):
+    if sent is None or _is_new(tools, sent.at):
         tools.idle_ticks = 0
         return
     tools.idle_ticks = tools.idle_ticks + 1 if _is_lost(tools, sent) else 0
@@ -33,6 +33,11 @@ def run(tools: Clockwork) -> None:
         tools.idle_ticks = 0
         tools.repeated_at = tools.ago(0)
         tools.repeat_sent(sent.upto)
+
+
+def _is_new(tools: Clockwork, at: str) -> bool:
+    """Not what is to come: that was written before the clock was set back."""
+    return tools.ago(PATIENCE) < at <= tools.ago(0)
 
 
 def _is_lost(tools: Clockwork, sent: Sent) -> bool:

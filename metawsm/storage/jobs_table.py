@@ -21,13 +21,14 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (job_key) DO NOTHING
 _COLUMNS = "id, kind, job_key, lane, run_id, payload_json, attempt, status"
 # A running one of another boot was cut off: it is open again.
 _OPEN = "status IN ('pending', 'running') AND (status = 'pending' OR boot IS NOT ?1)"
+# Who was written after now was so before the clock was set back: its time may be far ahead, and has come.
 _READY = f"""
 SELECT {_COLUMNS} FROM jobs
-WHERE {_OPEN} AND not_before <= ?2
+WHERE {_OPEN} AND (not_before <= ?2 OR updated_at > ?2)
     AND lane NOT IN (SELECT value FROM json_each(?3)) AND kind NOT IN (SELECT value FROM json_each(?4))
 ORDER BY not_before, id LIMIT ?5
 """
-_NEXT = f"SELECT min(not_before) FROM jobs WHERE {_OPEN}"
+_NEXT = f"SELECT min(iif(updated_at > ?2, min(not_before, ?2), not_before)) FROM jobs WHERE {_OPEN}"
 # Told twice, for want of an answer, it is claimed once: the attempt tells which claim it was.
 _CLAIM = f"""
 UPDATE jobs SET status = 'running', boot = ?1, attempt = ?2, updated_at = ?3
@@ -85,9 +86,9 @@ class JobTable:
         busy = (to_json(sorted(lanes)), to_json(sorted(kinds)))
         return [_job(row) for row in db.execute(_READY, (self.boot, now, *busy, limit))]
 
-    def next_at(self, db: Db) -> str | None:
+    def next_at(self, db: Db, now: str) -> str | None:
         """When the next one may begin."""
-        return next((at for (at,) in db.execute(_NEXT, (self.boot,))), None)
+        return next((at for (at,) in db.execute(_NEXT, (self.boot, now))), None)
 
     def claim(self, db: Db, job: Job, now: str) -> bool:
         """Take it for this process; False when it is taken or ended. The same claim may be made again."""

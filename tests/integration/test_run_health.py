@@ -127,7 +127,7 @@ def test_reactions_that_wait(daemon: Daemon) -> None:
 def test_counting_jobs_reads_no_ended_ones(daemon: Daemon) -> None:
     """Health is asked often: its questions use the indexes of open jobs."""
     with database(daemon) as db:
-        asked = [f"EXPLAIN QUERY PLAN {sql}" for sql in (_COUNTS, _NEXT.replace("?1", "'x'"))]
+        asked = [f"EXPLAIN QUERY PLAN {sql}" for sql in (_COUNTS, _NEXT.replace("?1", "'x'").replace("?2", "'x'"))]
         plans = [row[3] for sql in asked for row in db.execute(sql)]
     assert len([plan for plan in plans if "jobs" in plan]) == 3
     assert [plan for plan in plans if "jobs" in plan and "USING INDEX jobs_" not in plan] == []
