@@ -96,7 +96,9 @@ class Process:
         parts.callback(redis.close)
         core = self._core(identity, writer, readers, redis)
         rebuilding = Rebuilding(writer, core.letters, core.subscriptions[-1])
-        rebuilding.bring_up_to_date()
+        rebuilding.bring_up_to_date(self._stop.is_set)
+        if self._stop.is_set():
+            return
         server = self._web(core, rebuilding, backups)
         self._loops(core, rebuilding, parts)
         parts.callback(core.relay.finish)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import traceback
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -44,14 +45,17 @@ class Rebuilding:
         self._started_at: str | None = None
         self._finished_at: str | None = None
 
-    def bring_up_to_date(self) -> None:
-        """At the start: make the tables of a new database, or rebuild those of another version before serving."""
+    def bring_up_to_date(self, stopping: Callable[[], bool] = lambda: False) -> None:
+        """At the start: make the tables of a new database, or rebuild those of another version before serving.
+
+        When `stopping` says so it leaves off in the middle; the next start begins anew.
+        """
         outdated = self._writer.run(lambda db: prepare(db, now()))
         if outdated:
             log.info("the read models are of another version and are made anew before serving")
             self._rebuild = Rebuild(now, step_seconds=0.1)  # nobody is served yet: longer steps get there sooner
             self._writer.run(self._rebuild.start)
-            self._work()
+            self._work(stopping)
             self._rebuild = Rebuild(now)
         elif self._writer.run(self._rebuild.is_running):
             self._whole = False  # what the process before this one left out is not known here
@@ -100,10 +104,12 @@ class Rebuilding:
             log.warning("rebuild postponed: %s", error)
             gevent.sleep(PAUSE)
 
-    def _work(self) -> None:
+    def _work(self, stopping: Callable[[], bool] = lambda: False) -> None:
         self._started_at = self._started_at or now()
         self._progress = Progress(0, 0)
         while not self._progress.finished:
+            if stopping():
+                return
             self._step()  # requests get their turn before the next one: see `GroupWriter._arm`
         self._finished_at = now()
         if self._whole:
