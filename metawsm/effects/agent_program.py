@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import shutil
 from pathlib import Path
+
+from metawsm.domain.errors import Obstructed
+from metawsm.effects import regular_file
 
 RUNS_TEXT = frozenset({
     "ash", "bash", "busybox", "csh", "dash", "elvish", "fish", "ksh", "mksh", "nu", "oksh", "osh", "pwsh", "rbash",
@@ -43,9 +47,9 @@ def _interpreter(word: str, path: str) -> str:
     if found is None:
         return ""
     try:
-        with Path(found).open("rb") as file:
+        with regular_file.opened(Path(os.path.realpath(found))) as file:
             head = file.read(_SHEBANG_BYTES)
-    except OSError:
+    except (OSError, Obstructed):
         return ""
     if not head.startswith(b"#!"):
         return ""

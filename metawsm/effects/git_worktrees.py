@@ -88,7 +88,7 @@ def remove(repo: Path, path: Path, *, force: bool) -> None:
         return
     if entry.tree.main:
         raise Obstructed(f"{path} is the main checkout of its repository and is not removed.")
-    if (path / ".git").exists():
+    if (path / ".git").is_file():
         _take_away(repo, path, force=force)
         return
     if path.exists():  # a removal was cut off before, or somebody else's folder took the place

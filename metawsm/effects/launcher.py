@@ -20,6 +20,7 @@ from pathlib import Path
 
 from metawsm.bus.outside import Exit
 from metawsm.domain.errors import Obstructed, OutsideError
+from metawsm.effects import regular_file
 from metawsm.effects.agent_program import takes_text
 
 SCRIPT = """\
@@ -84,8 +85,8 @@ class PaneLauncher:
     def exit(self, folder: Path) -> Exit:
         """See the port."""
         try:
-            lines = (folder / STATUS).read_text(encoding="ascii", errors="replace").splitlines()
-        except OSError:
+            lines = regular_file.read(folder / STATUS).splitlines()
+        except (OSError, Obstructed):  # the agent can put anything there; it must not keep us from ending it
             return Exit()
         told = {name: int(value) for name, _, value in (line.partition(" ") for line in lines) if value.isdecimal()}
         return Exit(told.get("code"), told.get("started"), told.get("ended"))
@@ -101,7 +102,7 @@ class PaneLauncher:
         text = f'#!/bin/sh\nexec {shlex.join(self._invocation)} "$@"\n'
         try:
             self._programs.mkdir(mode=0o700, parents=True, exist_ok=True)
-            if not wrapper.is_file() or wrapper.read_text(encoding="utf-8") != text:
+            if not _holds(wrapper, text):
                 _write(wrapper, text, 0o700)
         except OSError as error:
             raise OutsideError(f"{wrapper} cannot be written: {error.strerror}.") from error
@@ -110,6 +111,12 @@ class PaneLauncher:
     def takes_text(self, front: str, command: str) -> bool:
         """See the port."""
         return takes_text(front, command, self.search_path())
+
+
+def _holds(file: Path, text: str) -> bool:
+    with suppress(FileNotFoundError, Obstructed):
+        return regular_file.read(file) == text
+    return False
 
 
 def _write(file: Path, text: str, mode: int) -> None:

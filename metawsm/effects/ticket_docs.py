@@ -14,18 +14,22 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from datetime import date, datetime
+from itertools import count, islice
 from pathlib import Path
 
 from metawsm.bus.outside import Seeded
 from metawsm.domain.errors import Obstructed, OutsideError
 from metawsm.domain.names import name_fault
 from metawsm.domain.plain_text import clean
-from metawsm.effects import git_call, program
+from metawsm.effects import git_call, program, regular_file
 from metawsm.effects import ticket_pages as pages
 
 FOLDERS = ("design", "reference", "playbooks", "scripts", "sources", ".meta", "various", "archive")
 INDEX, CHANGELOG = "index.md", "changelog.md"
 FEEDBACK = ("reference", "99-operator-feedback.md")
+MOST_ENTRIES = 20_000
+"""Files and folders below the root that are looked through for a ticket."""
+
 DEEPEST = 5
 """Folders below the root in which tickets are looked for; year, month and day are three."""
 
@@ -39,7 +43,7 @@ class TicketDocs:
     def find(self, root: Path, ticket: str) -> Path | None:
         """See the port."""
         refuse_link(root)
-        found = sorted(_tickets(root, _checked(ticket).lower(), DEEPEST))
+        found = sorted(_tickets(root, _checked(ticket).lower()))
         if len(found) > 1:
             raise Obstructed(f"ticket {ticket} has more than one folder: {', '.join(map(str, found))}.")
         return found[0] if found else None
@@ -146,23 +150,33 @@ def _checked(ticket: str) -> str:
     return ticket
 
 
-def _tickets(folder: Path, ticket: str, depth: int) -> Iterator[Path]:
-    """Folders of this ticket (in lower case) below a folder; links, hidden and `_` folders are not entered."""
-    try:
-        entries = [entry for entry in os.scandir(folder) if entry.is_dir(follow_symlinks=False)]
-    except (FileNotFoundError, NotADirectoryError):
-        return
-    for entry in entries:
-        name, path = entry.name.lower(), Path(entry.path)
-        if (name == ticket or name.startswith(f"{ticket}--")) and (path / INDEX).exists():
-            yield path
-        elif depth > 1 and name[0] not in "._" and not (path / INDEX).exists():
-            yield from _tickets(path, ticket, depth - 1)
+def _tickets(root: Path, ticket: str) -> Iterator[Path]:
+    """Folders of this ticket (in lower case) below the root; links, hidden and `_` folders are not entered."""
+    places, seen = [(str(root), DEEPEST)], count(1)
+    while places:
+        folder, depth = places.pop()
+        for entry in _entries(folder):
+            if (number := next(seen)) % 100 == 0:
+                time.sleep(0)  # in the serving process others have their turn
+            if number > MOST_ENTRIES:
+                raise Obstructed(f"{root} has more than {MOST_ENTRIES} files and folders: remove what does not belong.")
+            if not entry.is_dir(follow_symlinks=False):
+                continue
+            name, complete = entry.name.lower(), os.path.exists(os.path.join(entry.path, INDEX))
+            if complete and (name == ticket or name.startswith(f"{ticket}--")):
+                yield Path(entry.path)
+            elif not complete and depth > 1 and name[0] not in "._":
+                places.append((entry.path, depth - 1))
+
+
+def _entries(folder: str) -> Iterator[os.DirEntry[str]]:
+    with suppress(FileNotFoundError, NotADirectoryError), os.scandir(folder) as entries:
+        yield from entries
 
 
 def _names(folder: Path) -> list[re.Match[str]]:
-    names = os.listdir(folder) if folder.is_dir() else []
-    return [match for match in map(_NUMBERED.fullmatch, names) if match and (folder / match[0]).name != FEEDBACK[1]]
+    names = (entry.name for entry in islice(_entries(str(folder)), MOST_ENTRIES))
+    return [match for match in map(_NUMBERED.fullmatch, names) if match and match[0] != FEEDBACK[1]]
 
 
 def _numbered(folder: Path, slug: str) -> Path | None:
@@ -188,7 +202,7 @@ def _read(root: Path, file: Path) -> str:
     """A page's text, "" when it is not there."""
     _refuse_links(root, file)
     try:
-        return file.read_text(encoding="utf-8", errors="replace")
+        return regular_file.read(file)
     except FileNotFoundError:
         return ""
     except OSError as error:

@@ -10,13 +10,17 @@ import re
 import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 
 from metawsm.bus.outside import Git, Start, Workspace
 from metawsm.domain.errors import Obstructed
 from metawsm.domain.plain_text import clean
-from metawsm.effects import git_worktrees
+from metawsm.effects import git_worktrees, regular_file
 from metawsm.effects.git_worktrees import OURS
+
+MOST_INSIDE = 1000
+"""Entries of a workspace's folder: it has one for each repository."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
@@ -95,7 +99,10 @@ class WorktreeWorkspaces:
 
     def _entries(self, name: str) -> list[Path]:
         place = self._place(name)
-        return sorted(place.iterdir()) if place.is_dir() else []
+        found = sorted(islice(place.iterdir(), MOST_INSIDE + 1)) if place.is_dir() else []
+        if len(found) > MOST_INSIDE:
+            raise Obstructed(f"{place} has more than {MOST_INSIDE} entries: remove what does not belong to the run.")
+        return found
 
     def _made(self, name: str, notes: Sequence[str]) -> Workspace:
         found = self.find(name)
@@ -105,9 +112,8 @@ class WorktreeWorkspaces:
 
     def _main_of(self, path: Path) -> Path | None:
         """The main checkout that a folder is a worktree of, or by its name was before a removal was cut off."""
-        with suppress(OSError, IndexError, UnicodeDecodeError):
-            pointer = (path / ".git").read_text(encoding="utf-8").removeprefix("gitdir: ").strip()
-            return Path(pointer).parents[2]
+        with suppress(OSError, IndexError, Obstructed):
+            return Path(regular_file.read(path / ".git").removeprefix("gitdir: ").strip()).parents[2]
         return self._named(path.name)
 
     def _named(self, repository: str) -> Path | None:
@@ -123,7 +129,7 @@ class WorktreeWorkspaces:
 
     def _refuse_losses(self, path: Path, main: Path) -> None:
         """Raise Obstructed when removing the folder would lose something that is nowhere else."""
-        if not (path / ".git").exists():
+        if not (path / ".git").is_file():
             raise Obstructed(f"{path} is no worktree any more: look at what is left in it, and remove it by force.")
         if not (main / ".git").exists():
             raise Obstructed(f"{path} belongs to {main}, which is gone: save what you need, and remove it by force.")
