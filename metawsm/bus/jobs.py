@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from attrs import frozen
 
-from metawsm.bus.outside import Docs, Git, Launcher, Tmux, Workspaces
+from metawsm.bus.outside import Checkout, Docs, Git, Launcher, Tmux, Workspaces
 from metawsm.domain.errors import NotFound, Obstructed
 from metawsm.domain.run import Run, RunAgent, Step
 
@@ -140,17 +140,17 @@ def step_of(tools: JobTools, job: Job) -> tuple[Run, Step]:
     return run, step
 
 
-def checkout(run: Run, step: Step, workspace: str | None = None) -> Path:
+def checkout(run: Run, step: Step, workspace: str | None = None) -> Checkout:
     """The checkout a step works in: that of its repository, else of the one with the documents. Raises Obstructed."""
-    name = workspace or str(step.args["workspace"])
-    place = Path(run.workspace(name).path, step.args.get("repo", run.doc_home_repo))
+    name, repo = workspace or str(step.args["workspace"]), step.args.get("repo", run.doc_home_repo)
+    place = Path(run.workspace(name).path, repo)
     for path in (place.parent, place):
         if path.is_symlink():
             raise Obstructed(f"{path} is a link, which may lead to another's work: remove the link itself")
     if not place.is_dir():
         mend = f"metawsm.pyz cleanup --run-id {run.run_id}"
         raise Obstructed(f"{place} is not there any more: {mend}, and then resume, makes it anew from its branch")
-    return place
+    return Checkout(place, Path(run.repositories[repo]))
 
 
 def has_session(tools: JobTools, run: Run, agent: RunAgent) -> bool:

@@ -37,6 +37,17 @@ class Worktree:
 
 
 @frozen
+class Checkout:
+    """A worktree in which agents work, and the main checkout of the repository that it has to be one of.
+
+    What is in it is not believed about itself: where it is no worktree of `main`, git does nothing there: Obstructed.
+    """
+
+    path: Path
+    main: Path
+
+
+@frozen
 class Changes:
     """What differs from HEAD in a checkout: the first paths (relative, untracked ones included), and how many more."""
 
@@ -53,7 +64,7 @@ class Merged:
 
 
 class Git(Protocol):
-    """Repositories. A `repo` is the main checkout, a `path` any checkout of it. Nothing is ever pushed."""
+    """Repositories. A `repo` is the main checkout. Nothing is ever pushed."""
 
     def version(self) -> str:
         """The version of git, such as `2.39.5`."""
@@ -87,7 +98,7 @@ class Git(Protocol):
     def remove_worktree(self, repo: Path, path: Path, *, force: bool = False) -> None:
         """Remove a linked worktree; the branch stays. A missing one is fine.
 
-        Obstructed, with the files, when there is something uncommitted and not `force`; never a main checkout.
+        Obstructed where `refuse_losses` is, unless `force`; never a main checkout.
         """
         ...
 
@@ -99,15 +110,30 @@ class Git(Protocol):
         """All checkouts of the repository that exist, the main one first."""
         ...
 
-    def current_branch(self, path: Path) -> str:
+    def current_branch(self, path: Checkout) -> str:
         """The branch checked out at `path`; empty when there is none."""
         ...
 
-    def status(self, path: Path) -> Changes:
+    def newest_commit(self, path: Checkout) -> str:
+        """HEAD's commit at `path`; empty before the first."""
+        ...
+
+    def unpublished(self, path: Checkout) -> Mapping[str, Sequence[str]]:
+        """By the path of each submodule at `path` the first of its commits that are on no remote, each in a line."""
+        ...
+
+    def refuse_losses(self, path: Checkout) -> None:
+        """Raise Obstructed where removing the worktree would lose something: changes, or commits that are on nothing.
+
+        Those of a submodule are lost that are on no remote of it.
+        """
+        ...
+
+    def status(self, path: Checkout) -> Changes:
         """What is not committed at `path`, ignored files left out."""
         ...
 
-    def look(self, path: Path) -> tuple[Changes, float]:
+    def look(self, path: Checkout) -> tuple[Changes, float]:
         """What is not committed, each new file named; and when work last moved.
 
         That is the newest of HEAD's commit time and the changed files' times.
@@ -133,7 +159,7 @@ class Git(Protocol):
         """
         ...
 
-    def commit_all(self, path: Path, message: str, only: Sequence[str] = (), needed: Sequence[Path] = ()) -> str:
+    def commit_all(self, path: Checkout, message: str, only: Sequence[str] = (), needed: Sequence[Path] = ()) -> str:
         """Commit what is uncommitted at `path` (below the relative paths `only`); the new commit, "" without changes.
 
         Obstructed when git is told to ignore one of the files `needed`: it would be nowhere but in the checkout.
@@ -179,7 +205,7 @@ class Workspaces(Protocol):
         `mains` (main checkouts by repository) and `branch` are what it was to be made of: a program that was cut off
         may have left worktrees that it does not know of itself. Those go by the same rules.
 
-        Obstructed, before anything is removed, when there is something uncommitted and not `force`. A folder in which
+        Obstructed, before anything is removed, when something would be lost and not `force`. A folder in which
         somebody else's files are left stays.
         """
         ...

@@ -15,7 +15,7 @@ import gevent
 from gevent.pool import Pool
 
 from metawsm.bus.internal import Internal
-from metawsm.bus.outside import Exit, Git, Launcher, Pane, Tmux
+from metawsm.bus.outside import Checkout, Exit, Git, Launcher, Pane, Tmux
 from metawsm.bus.ports import Db, Writer
 from metawsm.bus.work import Queued
 from metawsm.domain.errors import MetawsmError, OutsideError
@@ -191,7 +191,8 @@ class AgentWatch:
 
     def _look_at_workspace(self, run: Places, made: Mapping[str, str]) -> None:
         run_id, workspace = run.run_id, made["name"]
-        places = {repo: Path(made["path"], repo) for repo in json.loads(run.repos)}
+        mains = json.loads(run.repositories).items()
+        places = {repo: Checkout(Path(made["path"], repo), Path(main)) for repo, main in mains}
         found = {repo: self._checkout(place, made["branch"], run.base) for repo, place in places.items()}
         newest = max((told["last_change_at"] for told in found.values() if told.get("last_change_at")), default=None)
         agents = [a for a in self._read(watched_agents) if (a.run_id, a.workspace) == (run_id, workspace)]
@@ -207,10 +208,10 @@ class AgentWatch:
         except MetawsmError as error:
             log.warning("what was seen of %s could not be kept: %s", workspace, error.message)
 
-    def _checkout(self, place: Path, branch: str, base: str) -> dict[str, Any]:
+    def _checkout(self, place: Checkout, branch: str, base: str) -> dict[str, Any]:
         try:
             changes, last = self._git.look(place)
-            ahead = self._git.ahead(place, branch, base)
+            ahead = self._git.ahead(place.main, branch, base)
         except OutsideError as error:
             return {"files": [], "more": 0, "error": error.message}
         return {"files": changes.files, "more": changes.more, "last_change_at": _text(last), "ahead": ahead}

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from metawsm.bus.outside import Changes, Merged, Start, Worktree
+from metawsm.bus.outside import Changes, Checkout, Merged, Start, Worktree
 from metawsm.domain.errors import Obstructed, OutsideError, ProgramMissing
 from metawsm.domain.plain_text import clean
-from metawsm.effects import git_call, git_merge, git_status, git_worktrees, program
+from metawsm.effects import git_call, git_merge, git_status, git_submodules, git_worktrees, program
+from metawsm.effects.git_call import Where
 
 OLDEST = (2, 31)
 """The first version with `rev-parse --path-format` and with locked and lost worktrees in `worktree list`."""
@@ -88,18 +89,30 @@ class GitProgram:
         """See the port."""
         return git_worktrees.listed(repo)
 
-    def current_branch(self, path: Path) -> str:
+    def current_branch(self, path: Where) -> str:
         """See the port."""
         return git_call.ask(path, "symbolic-ref", "--quiet", "--short", "HEAD").out.strip()
 
-    def status(self, path: Path) -> Changes:
+    def newest_commit(self, path: Where) -> str:
         """See the port."""
-        return git_status.status(path).changes()
+        return git_call.commit_at(path, "HEAD")
 
-    def look(self, path: Path) -> tuple[Changes, float]:
+    def unpublished(self, path: Checkout) -> Mapping[str, Sequence[str]]:
         """See the port."""
-        now = git_status.status(path, untracked="all")
-        return now.changes(), max(now.newest(path), self._commit_time(path, now.head))
+        return git_submodules.unpublished(path)
+
+    def status(self, path: Where) -> Changes:
+        """See the port."""
+        return git_submodules.status(path).changes()
+
+    def look(self, path: Where) -> tuple[Changes, float]:
+        """See the port."""
+        now = git_submodules.status(path, untracked="all")
+        return now.changes(), max(now.newest(git_call.folder(path)), self._commit_time(path, now.head))
+
+    def refuse_losses(self, path: Checkout) -> None:
+        """See the port."""
+        git_worktrees.refuse_losses(path)
 
     def ahead(self, repo: Path, branch: str, base: str) -> int:
         """See the port."""
@@ -115,13 +128,16 @@ class GitProgram:
         """See the port."""
         git_merge.check(repo, branch, base, grows=grows)
 
-    def commit_all(self, path: Path, message: str, only: Sequence[str] = (), needed: Sequence[Path] = ()) -> str:
+    def commit_all(self, path: Where, message: str, only: Sequence[str] = (), needed: Sequence[Path] = ()) -> str:
         """See the port."""
         for file in needed:
             _refuse_ignored(path, file)
-        within = ("--", *only) if only else ()
-        if not git_call.tell(path, "status", "--porcelain", "-z", *within):
+        changed = git_status.status(path, "all", only).files
+        if not changed:
             return ""
+        if isinstance(path, Checkout):
+            git_submodules.refuse_inside(path, only, changed)
+        within = ("--", *only) if only else ()
         git_call.tell(path, "add", "--all", *within)
         commit = ("commit", "--quiet", "-m", message, *within)
         git_call.tell(path, *git_call.identity(path), *commit, timeout=git_call.SLOW_SECONDS)  # hooks may run tests
@@ -150,7 +166,7 @@ class GitProgram:
             return f'{repo}: origin was not asked for "{branch}": {error.message}'
         return ""
 
-    def _commit_time(self, path: Path, commit: str) -> float:
+    def _commit_time(self, path: Where, commit: str) -> float:
         """When a commit was made; asked once for each."""
         if not commit:
             return 0.0
@@ -161,7 +177,7 @@ class GitProgram:
         return self._commit_times[commit]
 
 
-def _refuse_ignored(path: Path, file: Path) -> None:
+def _refuse_ignored(path: Where, file: Path) -> None:
     """Raise Obstructed, with the rule, where git would leave out a file that it does not have yet."""
     ran = git_call.ask(path, "check-ignore", "--quiet", "--", str(file))
     if ran.code > 1:

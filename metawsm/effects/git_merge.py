@@ -12,16 +12,13 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from metawsm.bus.outside import Merged
+from metawsm.bus.outside import Checkout, Merged
 from metawsm.domain.errors import MergeConflict, Obstructed
 from metawsm.domain.plain_text import clean
 from metawsm.effects import file_lock, git_call, git_status, git_worktrees, program
 
 ALONE = ("-c", "maintenance.auto=false", "-c", "gc.auto=0")
 """It leaves nobody behind who would keep the lock."""
-
-UNKNOWN_OPTION = 129
-"""What git ends with when it does not know an option."""
 
 
 def merge(repo: Path, branch: str, base: str, message: str) -> Merged:
@@ -58,19 +55,21 @@ def _has(repo: Path, base: str, tip: str) -> bool:
     return git_call.ask(repo, "merge-base", "--is-ancestor", tip, base).code == 0
 
 
-def _open_checkout(repo: Path, base: str) -> Path | None:
+def _open_checkout(repo: Path, base: str) -> git_call.Where | None:
     """Where the base is checked out, if anywhere. Raises Obstructed when something there is not committed.
 
     A checkout that is away would come back behind its branch: what it shows would undo the merge.
     """
-    place = next((tree.path for tree in git_worktrees.listed(repo) if tree.branch == base), None)
-    if place is None and git_worktrees.has_branch(repo, base):
+    tree = next((tree for tree in git_worktrees.listed(repo) if tree.branch == base), None)
+    if tree is None and git_worktrees.has_branch(repo, base):
         raise Obstructed(
             f'"{base}" is checked out in a worktree of {repo} that is not there now: bring its disk back, or forget it'
             f" (git -C {shlex.quote(str(repo))} worktree prune)"
         )
-    if place is not None:
-        git_worktrees.refuse_changes(place, git_status.status(place, untracked="no").changes())
+    if tree is None:
+        return None
+    place = tree.path if tree.main else Checkout(tree.path, repo)  # one that is not the user's may be another agent's
+    git_worktrees.refuse_changes(tree.path, git_status.status(place, untracked="no").changes())
     return place
 
 
@@ -80,7 +79,7 @@ def _refuse_conflicts(repo: Path, tip: str, old: str, branch: str, base: str) ->
     ran = git_call.ask(repo, *look, timeout=git_call.SLOW_SECONDS)
     if ran.code == 1:
         raise _conflict(branch, base, ran.out.split("\0")[1:])
-    if ran.code not in (0, UNKNOWN_OPTION):
+    if ran.code not in (0, git_call.UNKNOWN_OPTION):
         raise program.failure(["git", "merge-tree"], ran)
 
 

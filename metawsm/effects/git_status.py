@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from attrs import frozen
 
-from metawsm.bus.outside import Changes
+from metawsm.bus.outside import Changes, Checkout
 from metawsm.effects import git_call, program
 
 MOST_FILES = 50
@@ -43,13 +43,14 @@ class Status:
         return max(times)
 
 
-def status(path: Path, untracked: str = "normal") -> Status:
+def status(path: git_call.Where, untracked: str = "normal", within: Sequence[str] = ()) -> Status:
     """Ask git. `untracked`: `normal` names a new folder once, `all` each file in it, `no` only what git knows.
 
-    Takes no lock that an agent's own git would stumble over.
+    Takes no lock that an agent's own git would stumble over, and enters no submodule of agents: see `git_submodules`.
     """
     argv = ("--no-optional-locks", "status", "--porcelain=v2", "--branch", "-z", f"--untracked-files={untracked}")
-    ran = git_call.ask(path, *argv, most_bytes=MOST_BYTES)
+    outside = ("--ignore-submodules=dirty",) if isinstance(path, Checkout) else ()
+    ran = git_call.ask(path, *argv, *outside, *(("--", *within) if within else ()), most_bytes=MOST_BYTES)
     if ran.code:
         raise program.failure(["git", "status"], ran)
     return parse(ran.out, cut=ran.cut)

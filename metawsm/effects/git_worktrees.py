@@ -10,16 +10,16 @@ from pathlib import Path
 
 from attrs import frozen
 
-from metawsm.bus.outside import Changes, Worktree
+from metawsm.bus.outside import Changes, Checkout, Worktree
 from metawsm.domain.errors import Obstructed
 from metawsm.domain.plain_text import clean
-from metawsm.effects import file_lock, git_call, git_status
+from metawsm.effects import file_lock, git_call, git_pointer, git_submodules
 
 OURS = ".metawsm"
 """A folder of ours beside worktrees; it goes with the workspace."""
 
 NAMED = 8
-"""How many changed files an error names."""
+"""How many changed files or commits an error names."""
 
 
 @frozen
@@ -88,14 +88,29 @@ def remove(repo: Path, path: Path, *, force: bool) -> None:
         return
     if entry.tree.main:
         raise Obstructed(f"{path} is the main checkout of its repository and is not removed.")
-    if (path / ".git").is_file():
+    checkout = Checkout(path, repo)
+    if path.exists() and not force:
+        refuse_losses(checkout)
+    if git_pointer.is_worktree(checkout):
         _take_away(repo, path, force=force)
         return
-    if path.exists():  # a removal was cut off before, or somebody else's folder took the place
-        if not force:
-            raise Obstructed(f"{path} is no worktree any more: look at what is left in it, and remove it by force.")
+    if path.exists():  # a removal was cut off before, or somebody else's folder or repository took the place
         shutil.rmtree(path)
     _forget(repo, entry, force=force)
+
+
+def refuse_losses(checkout: Checkout) -> None:
+    """Raise Obstructed when removing the worktree would lose something that is nowhere else."""
+    path = checkout.path
+    if not os.path.lexists(path / ".git"):
+        raise Obstructed(f"{path} is no worktree any more: look at what is left in it, and remove it by force.")
+    refuse_changes(path, git_submodules.status(checkout).changes())
+    if git_call.commit_at(checkout, "HEAD"):
+        listed = ("rev-list", "--oneline", f"--max-count={NAMED}", "HEAD", "--not", "--branches", "--tags", "--remotes")
+        if loose := [clean(line) for line in git_call.tell(checkout, *listed).splitlines()]:
+            mend = shlex.join(["git", "-C", str(path), "branch", f"kept-{loose[0].partition(' ')[0]}"])
+            raise Obstructed(f"{path} has commits that are on no branch: {'; '.join(loose)}: give them one ({mend}).")
+    git_submodules.refuse_losses(checkout)
 
 
 def refuse_link(path: Path) -> None:
@@ -147,9 +162,8 @@ def _what(repo: Path, path: Path, branch: str, start: str) -> tuple[str, ...]:
 
 
 def _take_away(repo: Path, path: Path, *, force: bool) -> None:
-    if not force:
-        refuse_changes(path, git_status.status(path).changes())
-    # By force in any case: git refuses worktrees with submodules. Twice: also one that the user has locked.
+    # By force in any case: git refuses each worktree with submodules, since their repositories go with it; whether
+    # something is only there has been looked at. Twice: also one that the user has locked.
     git_call.tell(
         repo, "worktree", "remove", *(["--force"] * (2 if force else 1)), str(path), timeout=git_call.SLOW_SECONDS
     )

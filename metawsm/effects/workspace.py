@@ -13,10 +13,10 @@ from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 
-from metawsm.bus.outside import Git, Start, Workspace
+from metawsm.bus.outside import Checkout, Git, Start, Workspace
 from metawsm.domain.errors import Obstructed
 from metawsm.domain.plain_text import clean
-from metawsm.effects import git_worktrees, regular_file
+from metawsm.effects import git_pointer, git_worktrees
 from metawsm.effects.git_worktrees import OURS
 
 MOST_INSIDE = 1000
@@ -49,12 +49,11 @@ class WorktreeWorkspaces:
         if origin is None:
             raise Obstructed(f"There is no workspace {source} to fork, in {self._folder}.")
         notes = []
-        for repository, checkout in origin.checkouts.items():
-            trees = self._git.worktrees(checkout)
-            head = next(tree.head for tree in trees if tree.path == checkout.resolve())
+        for repository, main in self._git.find(list(origin.checkouts), self._roots).items():
+            checkout = Checkout(origin.checkouts[repository], main)
             if self._git.status(checkout).files:
-                notes.append(f"{checkout} has uncommitted changes, which the fork does not have")
-            self._git.add_worktree(trees[0].path, self._place(name) / repository, branch, head)
+                notes.append(f"{checkout.path} has uncommitted changes, which the fork does not have")
+            self._git.add_worktree(main, self._place(name) / repository, branch, self._git.newest_commit(checkout))
         return self._made(name, notes)
 
     def find(self, name: str) -> Workspace | None:
@@ -62,7 +61,9 @@ class WorktreeWorkspaces:
         checkouts = {path.name: path for path in self._inside(name) if (path / ".git").is_file()}
         if not checkouts:
             return None
-        branch = self._git.current_branch(next(iter(checkouts.values())))
+        known = (Checkout(path, main) for path in checkouts.values() if (main := self._named(path.name)))
+        first = next(known, None)
+        branch = self._git.current_branch(first) if first else ""
         return Workspace(name, self._place(name), branch, checkouts)
 
     def delete(
@@ -70,9 +71,9 @@ class WorktreeWorkspaces:
     ) -> None:
         """See the port. What there is of it is in its folder: nothing else is looked for."""
         self._refuse_links(name)
-        trees = {path: main for path in self._inside(name) if (main := self._main_of(path))}
+        trees = {path: main for path in self._inside(name) if (main := self._main_of(path, mains or {}))}
         for path, main in trees.items() if not force else ():
-            self._refuse_losses(path, main)
+            self._refuse_losses(Checkout(path, main))
         for path, main in trees.items():
             if (main / ".git").exists():
                 self._git.remove_worktree(main, path, force=force)
@@ -110,11 +111,13 @@ class WorktreeWorkspaces:
             raise Obstructed(f"Workspace {name} has no repositories.")
         return Workspace(found.name, found.path, found.branch, found.checkouts, tuple(notes))
 
-    def _main_of(self, path: Path) -> Path | None:
-        """The main checkout that a folder is a worktree of, or by its name was before a removal was cut off."""
-        with suppress(OSError, IndexError, Obstructed):
-            return Path(regular_file.read(path / ".git").removeprefix("gitdir: ").strip()).parents[2]
-        return self._named(path.name)
+    def _main_of(self, path: Path, mains: Mapping[str, Path]) -> Path | None:
+        """The main checkout that a folder is a worktree of by its name, or else as one that an agent has added.
+
+        Never one that only the folder names: an agent can write there what it likes.
+        """
+        named = mains.get(path.name) or self._named(path.name)
+        return named or next((main for main in mains.values() if git_pointer.is_worktree(Checkout(path, main))), None)
 
     def _named(self, repository: str) -> Path | None:
         with suppress(Obstructed):
@@ -127,13 +130,12 @@ class WorktreeWorkspaces:
             if path.is_symlink() and self._named(path.name):
                 git_worktrees.refuse_link(path)
 
-    def _refuse_losses(self, path: Path, main: Path) -> None:
+    def _refuse_losses(self, checkout: Checkout) -> None:
         """Raise Obstructed when removing the folder would lose something that is nowhere else."""
-        if not (path / ".git").is_file():
-            raise Obstructed(f"{path} is no worktree any more: look at what is left in it, and remove it by force.")
+        path, main = checkout.path, checkout.main
         if not (main / ".git").exists():
             raise Obstructed(f"{path} belongs to {main}, which is gone: save what you need, and remove it by force.")
-        git_worktrees.refuse_changes(path, self._git.status(path))
+        self._git.refuse_losses(checkout)
 
 
 def checked_name(name: str) -> str:

@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from metawsm.bus.outside import Git, Workspace
+from metawsm.bus.outside import Checkout, Git, Workspace
 from metawsm.domain.errors import Obstructed, OutsideError, ProgramFailed
 from metawsm.domain.plain_text import clean
 from metawsm.effects import git_call, git_worktrees, program
@@ -72,16 +72,20 @@ class WsmWorkspaces:
     ) -> None:
         """See the port."""
         found = self.find(name)
-        known = list(found.checkouts.values()) if found else []
-        left = self._left(name, known, mains or {}, branch)
-        for path in (*known, *left) if not force else ():
-            git_worktrees.refuse_changes(path, self._git.status(path))
+        known = found.checkouts if found else {}
+        left = self._left(name, list(known.values()), mains or {}, branch)
+        for path, main in {**self._mains_of(known, mains or {}), **left}.items() if not force else ():
+            self._git.refuse_losses(Checkout(path, main))
         if found is not None:
             self._delete(name, force)
         for path, main in left.items():
             self._git.remove_worktree(main, path, force=force)
             with suppress(OSError):  # somebody else's files are in it
                 path.parent.rmdir()
+
+    def _mains_of(self, checkouts: Mapping[str, Path], mains: Mapping[str, Path]) -> dict[Path, Path]:
+        known = {**self._registered([repo for repo in checkouts if repo not in mains]), **mains}
+        return {path: known[repo] for repo, path in checkouts.items()}
 
     def _left(self, name: str, known: Sequence[Path], mains: Mapping[str, Path], branch: str) -> dict[Path, Path]:
         """Worktrees where wsm puts those of this workspace, which it made and did not write down; each with its main.
@@ -92,6 +96,7 @@ class WsmWorkspaces:
         return {
             tree.path: main
             for repo, main in mains.items()
+            if (main / ".git").exists()
             for tree in self._git.worktrees(main)
             if tree.branch == branch and tree.path.parts[-2:] == (name, repo) and tree.path not in written
         }

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from metawsm.bus.jobs import DOCS, Job, JobSpec, JobTools, Result, record_step, step_of
+from metawsm.bus.outside import Checkout
 from metawsm.domain.errors import Obstructed
 from metawsm.domain.plain_text import clean
 from metawsm.domain.run import SEED_DOCS, Run
@@ -55,7 +56,7 @@ def _dirty(tools: JobTools, run: Run) -> Iterator[Gate]:
     for workspace in run.workspaces if tools.require_clean_git else ():
         for repo in run.repos:
             place = Path(workspace.path, repo)
-            changes = tools.git.status(place)
+            changes = tools.git.status(Checkout(place, Path(run.repositories[repo])))
             if changes.files:
                 more = len(changes.files) - SHOWN + changes.more
                 files = ", ".join(clean(name)[:LONGEST] for name in changes.files[:SHOWN]) + (

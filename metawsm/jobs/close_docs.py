@@ -9,7 +9,7 @@ def do(tools: JobTools, job: Job) -> Result:
     """Set the status, add to the changelog; closing again in the same round changes nothing."""
     run, step = step_of(tools, job)
     place, ticket = checkout(run, step), step.args["ticket"]
-    tools.docs.close(place / DOCS, ticket, step.args["entry"], moment(step).date())
+    tools.docs.close(place.path / DOCS, ticket, step.args["entry"], moment(step).date())
     commit = tools.git.commit_all(place, f"{ticket}: closed by run {run.run_id}", [DOCS])
     return {"commit": commit} if commit else {}
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from metawsm.bus.jobs import Job, JobSpec, JobTools, Result, record_step, step_of
-from metawsm.bus.outside import Workspace
+from metawsm.bus.outside import Checkout, Workspace
 from metawsm.domain.errors import Obstructed
 from metawsm.domain.plain_text import clean
 from metawsm.domain.run import Run, Step
@@ -29,7 +31,8 @@ def _base(tools: JobTools, run: Run, step: Step) -> dict[str, str]:
     source = tools.workspaces.find(step.args["source"])
     if source is None:
         return {}  # forking it says so
-    branches = {repo: tools.git.current_branch(place) for repo, place in source.checkouts.items() if repo in run.repos}
+    mains = {repo: Path(main) for repo, main in run.repositories.items() if repo in source.checkouts}
+    branches = {repo: tools.git.current_branch(Checkout(source.checkouts[repo], main)) for repo, main in mains.items()}
     if len(set(branches.values())) == 1 and "" not in branches.values():
         return {"base": next(iter(branches.values()))}
     told = (

@@ -14,11 +14,11 @@ def do(tools: JobTools, job: Job) -> Result:
     run, step = step_of(tools, job)
     place, ticket = checkout(run, step), step.args["ticket"]
     today = moment(step).date()
-    folder = tools.docs.ensure(place / DOCS, ticket, work_title(run.brief), TOPICS, today)
+    folder = tools.docs.ensure(place.path / DOCS, ticket, work_title(run.brief), TOPICS, today)
     result, pages = {"documents": str(folder)}, [folder / INDEX]
     if run.brief is not None:
         page = tools.docs.add_document(
-            place / DOCS, ticket, "reference", brief_title(run.run_id), brief_page(run.run_id, run.brief)
+            place.path / DOCS, ticket, "reference", brief_title(run.run_id), brief_page(run.run_id, run.brief)
         )
         result["brief"] = str(page)
         pages.append(page)

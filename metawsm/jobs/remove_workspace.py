@@ -14,10 +14,10 @@ NAMED = 8
 
 
 def do(tools: JobTools, job: Job) -> Result:
-    """Remove it; uncommitted work stands in the way unless it was said to go, too."""
+    """Remove it; what would be lost stands in the way unless it was said to go, too."""
     run, step = step_of(tools, job)
     name, force = str(step.args["workspace"]), bool(step.args["force"])
-    mains = {repo: Path(main) for repo, main in run.repositories.items() if Path(main, ".git").exists()}
+    mains = {repo: Path(main) for repo, main in run.repositories.items()}
     try:
         tools.workspaces.delete(name, force=force, mains=mains, branch=run.workspace(name).branch)
     except Obstructed as error:

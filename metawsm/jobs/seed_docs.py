@@ -14,7 +14,7 @@ def do(tools: JobTools, job: Job) -> Result:
     if tools.docs.find(source, ticket) is None:
         return {"revision": "none"}
     place = checkout(run, step)
-    seeded = tools.docs.seed(source, place / DOCS, ticket)
+    seeded = tools.docs.seed(source, place.path / DOCS, ticket)
     tools.git.commit_all(place, f"{ticket}: ticket documents", [DOCS])
     return {"revision": seeded.revision}
 

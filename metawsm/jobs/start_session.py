@@ -22,7 +22,7 @@ def do(tools: JobTools, job: Job) -> Result:
     """End an earlier session of that name, begin the new one, and look whether its program fails at once."""
     run, step, agent = _subject(tools, job)
     profile, folder = tools.profile(agent.profile), _folder(tools, run, step, agent)
-    where = checkout(run, step, agent.workspace)
+    where = checkout(run, step, agent.workspace).path
     command, prompt = _command(profile), _prompt(tools, profile, run, agent, where)
     argv = tools.launcher.prepare(folder, command, prompt, tools.agent_token(run.run_id, agent.name))
     _make_room(tools, run, agent)

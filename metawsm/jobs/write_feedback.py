@@ -10,8 +10,8 @@ def do(tools: JobTools, job: Job) -> Result:
     """Add one entry for this step and commit it; documents that are not there any more are made anew."""
     run, step = step_of(tools, job)
     place, ticket = checkout(run, step), step.args["ticket"]
-    tools.docs.ensure(place / DOCS, ticket, work_title(run.brief), (), moment(step).date())
-    page = tools.docs.append_feedback(place / DOCS, ticket, moment(step), step.args["feedback"])
+    tools.docs.ensure(place.path / DOCS, ticket, work_title(run.brief), (), moment(step).date())
+    page = tools.docs.append_feedback(place.path / DOCS, ticket, moment(step), step.args["feedback"])
     tools.git.commit_all(place, f"{ticket}: operator feedback, round {run.round}", [DOCS], [page])
     return {"page": str(page)}
 

@@ -28,7 +28,7 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 _COUNT_WATCHED = "SELECT count(*) FROM agents WHERE state IN ('running', 'idle', 'stalled')"
 _PLACES = """
-SELECT r.run_id, r.workspaces_json, r.repos_json, r.base FROM runs r
+SELECT r.run_id, r.workspaces_json, r.repositories_json, r.base FROM runs r
 WHERE r.last_event_sequence > :since OR :every AND EXISTS (
     SELECT 1 FROM agents a WHERE a.run_id = r.run_id AND a.state IN ('running', 'idle', 'stalled'))
 """
@@ -62,11 +62,11 @@ def count_watched(db: Db) -> int:
 
 @frozen
 class Places:
-    """The checkouts of a run: its workspaces and repositories are JSON."""
+    """The checkouts of a run: its workspaces, and its main checkouts by repository, are JSON."""
 
     run_id: str
     workspaces: str
-    repos: str
+    repositories: str
     base: str
 
 

@@ -163,10 +163,11 @@ def test_a_workspace_outlives_its_repository(workspaces: WorktreeWorkspaces, cod
     """Only force removes what nobody else has any more."""
     made = workspaces.create(NAME, ["api"], BRANCH, "main")
     shutil.rmtree(code / "api")
+    mains = {"api": code / "api"}
     with pytest.raises(Obstructed, match="which is gone: save what you need"):
-        workspaces.delete(NAME)
+        workspaces.delete(NAME, mains=mains)
     assert (made.path / "api" / "README.md").exists()
-    workspaces.delete(NAME, force=True)
+    workspaces.delete(NAME, force=True, mains=mains)
     assert not made.path.exists()
 
 
