@@ -153,6 +153,7 @@ class Feed:
                 frames, examined = self._page(client, limit)
                 gevent.sleep(NEXT_TURN)
         except Unavailable as error:
+            client.socket.send_text(to_json({"type": "error", "message": error.message}))
             client.socket.close(1013, error.message[:100])
             return False
         for frame in frames:

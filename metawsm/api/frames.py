@@ -32,5 +32,9 @@ ALL: dict[str, Schema] = {
     "reset": _frame(
         "reset", {"reason": TEXT}, "The cursor is beyond the head: read the state anew and follow from now."
     ),
-    "error": _frame("error", {"message": TEXT}, "Something went wrong; the connection may end."),
+    "error": _frame(
+        "error",
+        {"message": TEXT},
+        "The events cannot be read now, and why; the connection ends with 1013: resume by cursor.",
+    ),
 }

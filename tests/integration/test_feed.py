@@ -7,10 +7,11 @@ import random
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import apsw
 import pytest
 
 from tests.support.daemon import Daemon
@@ -152,6 +153,27 @@ def test_a_cursor_above_the_head_is_reset(daemon: Daemon) -> None:
     assert (told["type"], "999" in told["reason"]) == ("reset", True)
     ask(daemon)
     assert stream.events(2) == [2]
+
+
+def test_a_log_that_cannot_be_read_is_told(daemon: Daemon) -> None:
+    """A client that catches up hears why it cannot, in full, and is closed with 1013: it may resume by cursor."""
+    for _ in range(40):
+        ask(daemon, body="x" * 4000)
+    assert daemon.stop() == 0
+    with closing(apsw.Connection(str(daemon.database))) as db:
+        leaves = "SELECT pageno, pgsize FROM dbstat WHERE name = 'forum_events' AND pagetype = 'leaf' ORDER BY path"
+        _, _, (page, size), *_ = db.execute(leaves)
+    with daemon.database.open("r+b") as file:
+        file.seek((page - 1) * size)
+        file.write(b"\xff" * size)
+    daemon.start()
+    stream = Stream(daemon, "cursor=0")
+    while (told := stream.frame())["type"] == "forum.events":
+        pass
+    assert told["type"] == "error"
+    assert "is damaged" in told["message"] and told["message"].endswith("stop the daemon and restore a backup")
+    opcode, payload = stream.socket.receive()
+    assert (opcode, int.from_bytes(payload[:2], "big")) == (8, 1013)
 
 
 def test_bad_queries_are_refused_before_the_upgrade(daemon: Daemon) -> None:
