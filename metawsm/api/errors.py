@@ -16,7 +16,6 @@ STATUS: dict[str, int] = {
     "not_found": 404,
     "method_not_allowed": 405,
     "already_exists": 409,
-    "conflict": 409,
     "illegal_transition": 409,
     "close_blocked": 409,
     "stale_sequence": 409,

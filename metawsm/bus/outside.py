@@ -265,10 +265,6 @@ class Tmux(Protocol):
         """The pane of every session, by session, in one call of tmux; empty when no server runs."""
         ...
 
-    def foreground(self, session: str) -> str:
-        """The name of the program in front; empty when there is no such session."""
-        ...
-
     def type_line(self, session: str, line: str) -> bool:
         """Type a constant line, look whether it stands on the screen, press Enter; whether it was seen.
 

@@ -18,6 +18,7 @@ from metawsm.bus.specs import CommandSpec
 from metawsm.bus.work import Queued, Store, Tools
 from metawsm.domain.envelope import Actor, Envelope
 from metawsm.domain.errors import KeyReused, Overloaded
+from metawsm.domain.ids import COMMAND
 from metawsm.domain.values import value_class
 from metawsm.messages.codec import command_json
 from metawsm.messages.topics import Topics
@@ -90,7 +91,7 @@ class Submitter:
         """
         parts = read_message(spec, body, subject)
         message, attribution = parts[:2]
-        command_id = self.tools.new_id("fcmd")
+        command_id = self.tools.new_id(COMMAND)
         payload = {name: value for name, value in body.items() if name not in _HEAD_FIELDS and value is not None}
         key = key if key is not None else attribution.command_id
         return Prepared(

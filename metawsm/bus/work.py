@@ -14,6 +14,7 @@ from metawsm.bus.specs import Change
 from metawsm.domain.envelope import Actor, Envelope
 from metawsm.domain.errors import NotFound, StaleSequence
 from metawsm.domain.events import Event, Fact, with_post_id
+from metawsm.domain.ids import EVENT
 from metawsm.domain.run import Run, created, evolve_run
 from metawsm.domain.run_events import RunCreated, RunFact, StepStateChanged
 from metawsm.domain.run_plan import Settings
@@ -254,7 +255,7 @@ class Work:
     def _envelope(self, fact: Fact, by: Actor, about: dict[str, Any]) -> Envelope:
         command = self.command
         return Envelope(
-            event_id=self.tools.new_id("fevt"),
+            event_id=self.tools.new_id(EVENT),
             event_type=fact.TYPE,
             event_version=fact.VERSION,
             occurred_at=self.now,

@@ -24,7 +24,6 @@ class ExitCode(IntEnum):
 
 BY_CODE = {
     "not_found": ExitCode.NOT_FOUND,
-    "conflict": ExitCode.CONFLICT,
     "already_exists": ExitCode.CONFLICT,
     "illegal_transition": ExitCode.CONFLICT,
     "close_blocked": ExitCode.CONFLICT,

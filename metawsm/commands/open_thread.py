@@ -11,6 +11,7 @@ from metawsm.bus.specs import CommandSpec, Flag, Verb
 from metawsm.bus.work import Work
 from metawsm.domain.errors import AlreadyExists
 from metawsm.domain.events import ThreadOpened
+from metawsm.domain.ids import THREAD
 from metawsm.domain.names import TITLE_LIMIT
 from metawsm.domain.states import PRIORITIES
 from metawsm.domain.values import value_class
@@ -32,7 +33,7 @@ class OpenThread:
 
 def key(intake: Intake, message: OpenThread) -> str:
     """The id of the new thread: the client's, or a fresh one."""
-    return message.thread_id or intake.new_id("fthr")
+    return message.thread_id or intake.new_id(THREAD)
 
 
 def handle(work: Work, message: OpenThread) -> Mapping[str, Any]:

@@ -1,6 +1,6 @@
 """The command consumer: deliveries become writer jobs, a thread's commands run in outbox order, failures are retried.
 
-The four outcomes (design, invariant 5) are told apart here and nowhere else.
+What an outcome means is decided here and nowhere else: rejected, unavailable, a bug.
 """
 
 from __future__ import annotations
@@ -20,14 +20,13 @@ from metawsm.bus.dispatch import CommandRow, Dispatcher, Handled, HandlerBug, Ou
 from metawsm.bus.ports import Db, Delivery, Writer
 from metawsm.bus.receive import DeadLetter, DeadLetters, Receiver, letter_of
 from metawsm.daemon.burials import Burials
-from metawsm.domain.errors import Conflict, MetawsmError, OutcomeUnknown, Unavailable
+from metawsm.domain.errors import MetawsmError, OutcomeUnknown, Unavailable
 from metawsm.domain.values import value_class
 
 ATTEMPTS = 3
 PAUSES = (0.1, 0.6)  # seconds before the second and third attempt: all three within two seconds
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 1.0  # seconds between attempts while a part is unavailable
 TELL_SECONDS = 1.0
-CONFLICTS = 5  # lost races in a row after which a conflict counts as a bug
 log = logging.getLogger("metawsm.commands")
 
 
@@ -155,9 +154,7 @@ class Lanes:
     def _failed(self, delivery: Delivery, error: Exception) -> None:
         cause = error.cause if isinstance(error, HandlerBug) else error
         known = cause if isinstance(cause, MetawsmError) else self._translate(cause)
-        if isinstance(known, Conflict) and self._count(f"race {_name(delivery)}") <= CONFLICTS:
-            self._submit(delivery)
-        elif isinstance(known, OutcomeUnknown):
+        if isinstance(known, OutcomeUnknown):
             self._on_doubt()
             self._later(delivery, error)
         elif isinstance(known, Unavailable):

@@ -103,12 +103,6 @@ class Unauthenticated(MetawsmError):
     code = "unauthenticated"
 
 
-class Conflict(MetawsmError):
-    """Lost a race inside the machinery; trying again at once is right."""
-
-    code = "conflict"
-
-
 class Unavailable(MetawsmError):
     """A part we depend on does not work now; nothing was stored; try again later."""
 

@@ -61,11 +61,6 @@ class Thread:
     open_requests: tuple[str, ...] | None = None
 
     @property
-    def is_control(self) -> bool:
-        """Whether this is the control thread of a (run, agent)."""
-        return self.open_requests is not None
-
-    @property
     def blocks_run(self) -> bool:
         """Whether a request for guidance is open: its run waits for an answer, and a plain post is none."""
         return bool(self.open_requests) and self.state not in ("answered", "closed")

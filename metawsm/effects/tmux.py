@@ -141,10 +141,6 @@ class TmuxProgram:
                 found.setdefault(pane.session, pane)
         return found
 
-    def foreground(self, session: str) -> str:
-        """See the port."""
-        return self._of_pane(session, "#{pane_current_command}")
-
     def type_line(self, session: str, line: str) -> bool:
         """See the port."""
         if not self._is_ours(session):

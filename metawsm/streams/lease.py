@@ -89,10 +89,6 @@ class Lease:
         with translated(self._server.shown):
             self._server.client.eval(RELEASE, 1, KEY, self._value)
 
-    def holder(self) -> Owner | None:
-        """Return who holds the namespace now."""
-        return holder_at(self._server)
-
     def close(self) -> None:
         """Close the connections; the lease runs out by itself unless released."""
         self._server.close()

@@ -46,12 +46,11 @@ SERVER = {
 MEANINGS = {
     "stale_sequence": "The thread's `version_sequence` is not `expected_sequence`: somebody was faster.",
     "outcome_unknown": "Whether it was stored is not known; `correlation_id` is the command's id, to look it up.",
-    "conflict": "Lost a race inside the daemon.",
     "overloaded": "Too much is undone already; nothing was stored.",
     "unavailable": "A part that is needed does not work now; nothing was stored.",
     "already_exists": "The chosen thread_id is taken.",
 }
-AGAIN = {"unavailable", "overloaded", "conflict", "outcome_unknown"}
+AGAIN = {"unavailable", "overloaded", "outcome_unknown"}
 
 
 def errors() -> str:

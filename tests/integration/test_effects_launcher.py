@@ -88,7 +88,7 @@ def test_while_it_runs_the_agent_is_in_front(
 ) -> None:
     """Tmux names the agent's program; it is started and has not ended."""
     _start(tmux, launcher, tmp_path / "start", ("sleep", "100"), shell=shell)
-    assert eventually(lambda: tmux.foreground("a") == "sleep")
+    assert eventually(lambda: tmux_server.in_front(tmux, "a") == "sleep")
     seen = launcher.exit(tmp_path / "start")
     assert (seen.code, seen.ended) == (None, None)
     assert seen.started is not None
@@ -98,7 +98,7 @@ def test_while_it_runs_the_agent_is_in_front(
 def test_ctrl_c_ends_the_agent_alone(tmux: TmuxProgram, launcher: PaneLauncher, tmp_path: Path, shell: str) -> None:
     """Its end is written down, not as a success; Ctrl-Z before it stops nothing."""
     _start(tmux, launcher, tmp_path / "start", ("sleep", "100"), shell=shell)
-    eventually(lambda: tmux.foreground("a") == "sleep")
+    eventually(lambda: tmux_server.in_front(tmux, "a") == "sleep")
     tmux._tell("send-keys", "-t", "=a:", "C-z")
     time.sleep(0.3)
     assert launcher.exit(tmp_path / "start").ended is None
@@ -113,7 +113,7 @@ def test_a_killed_session_is_no_known_end(
 ) -> None:
     """Whoever killed it, the agent ends; it was started, and nobody can say how it would have ended."""
     _start(tmux, launcher, tmp_path / "start", ("sleep", "100"), shell=shell)
-    eventually(lambda: tmux.foreground("a") == "sleep")
+    eventually(lambda: tmux_server.in_front(tmux, "a") == "sleep")
     leader = tmux.panes()["a"].pid
     assert sorted(_programs_of(leader)) == sorted([shell, "sleep"])
     tmux._tell("kill-session", "-t", "=a")
@@ -129,7 +129,7 @@ def test_what_the_agent_has_not_read_is_not_for_the_shell(
     """A text pasted into an agent that ends without reading it is thrown away, not run."""
     script = 'while [ ! -e "$0" ]; do sleep 0.05; done'
     _start(tmux, launcher, tmp_path / "start", ("sh", "-c", script, str(tmp_path / "go")), shell=shell)
-    eventually(lambda: tmux.foreground("a") == "sh" and launcher.exit(tmp_path / "start").started)
+    eventually(lambda: tmux_server.in_front(tmux, "a") == "sh" and launcher.exit(tmp_path / "start").started)
     assert tmux.paste("a", f"touch {tmp_path}/harm\ntouch {tmp_path}/harm2")
     (tmp_path / "go").touch()
     _ended(launcher, tmp_path / "start")

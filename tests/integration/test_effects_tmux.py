@@ -44,7 +44,7 @@ def test_without_a_server_there_is_nothing(tmux: TmuxProgram) -> None:
     assert tmux.version()[0].isdigit()
     assert tmux.panes() == {}
     assert not tmux.has("a")
-    assert tmux.foreground("a") == ""
+    assert tmux_server.in_front(tmux, "a") == ""
     tmux.kill("a")
     assert not tmux.type_line("a", "echo")
     assert not tmux.paste("a", "echo")
@@ -75,7 +75,7 @@ def test_what_can_be_asked_about_panes(tmux: TmuxProgram, tmp_path: Path) -> Non
     """All sessions at once, and each by its exact name."""
     tmux.start("agent-1", tmp_path, {}, ["sleep", "100"], "run-1~bob~p")
     tmux.start("agent-10", tmp_path, {}, ["sh", "-c", "sleep 100; true"])
-    eventually(lambda: tmux.foreground("agent-1") == "sleep")
+    eventually(lambda: tmux_server.in_front(tmux, "agent-1") == "sleep")
     panes = tmux.panes()
     assert set(panes) == {"agent-1", "agent-10"}
     one = panes["agent-1"]
@@ -167,7 +167,7 @@ def test_an_agent_that_ignores_the_end_of_its_terminal_is_killed(tmux: TmuxProgr
 def test_a_line_is_typed_seen_and_entered(tmux: TmuxProgram, tmp_path: Path) -> None:
     """The program in front gets it once, semicolons included."""
     tmux.start("a", tmp_path, {}, ["python3", "-c", READER])
-    eventually(lambda: tmux.foreground("a").startswith("python"))
+    eventually(lambda: tmux_server.in_front(tmux, "a").startswith("python"))
     assert tmux.type_line("a", "metawsm forum inbox;")
     assert tmux.type_line("a", "metawsm forum inbox;")
     assert eventually(lambda: tmux.capture("a", 50).count("got 'metawsm forum inbox;\\n'") == 2)
@@ -176,7 +176,7 @@ def test_a_line_is_typed_seen_and_entered(tmux: TmuxProgram, tmp_path: Path) -> 
 def test_a_line_that_does_not_appear_is_not_entered(tmux: TmuxProgram, tmp_path: Path) -> None:
     """A program that shows nothing of what is typed gets nothing, and what was typed is taken back."""
     tmux.start("a", tmp_path, {}, ["sh", "-c", 'stty -echo; exec python3 -c "$0"', READER])
-    eventually(lambda: tmux.foreground("a").startswith("python"))
+    eventually(lambda: tmux_server.in_front(tmux, "a").startswith("python"))
     assert not tmux.type_line("a", "metawsm forum inbox")
     tmux.paste("a", "next")
     assert eventually(lambda: tmux.capture("a", 50)) == "got 'next\\n'"
@@ -185,7 +185,7 @@ def test_a_line_that_does_not_appear_is_not_entered(tmux: TmuxProgram, tmp_path:
 def test_nobody_is_disturbed_while_scrolling(tmux: TmuxProgram, socket: str, tmp_path: Path) -> None:
     """In copy mode keys would mean something else."""
     tmux.start("a", tmp_path, {}, ["python3", "-c", READER])
-    eventually(lambda: tmux.foreground("a").startswith("python"))
+    eventually(lambda: tmux_server.in_front(tmux, "a").startswith("python"))
     _raw(socket, "copy-mode", "-t", "=a:")
     assert not tmux.type_line("a", "line")
     assert not tmux.paste("a", "text")
@@ -196,7 +196,7 @@ def test_nobody_is_disturbed_while_scrolling(tmux: TmuxProgram, socket: str, tmp
 def test_half_a_line_is_not_run_with_ours(tmux: TmuxProgram, socket: str, tmp_path: Path) -> None:
     """What somebody has left in the line of input is erased, before a line as before a paste."""
     tmux.start("a", tmp_path, {}, ["sh", "-c", 'printf "prompt: "; exec python3 -c "$0"', READER])
-    eventually(lambda: tmux.foreground("a").startswith("python"))
+    eventually(lambda: tmux_server.in_front(tmux, "a").startswith("python"))
     _raw(socket, "send-keys", "-t", "=a:", "-l", "rm -rf ")
     eventually(lambda: "rm -rf" in tmux.capture("a", 50))
     assert tmux.type_line("a", "metawsm forum inbox")
@@ -211,7 +211,7 @@ def test_half_a_line_is_not_run_with_ours(tmux: TmuxProgram, socket: str, tmp_pa
 def test_nobody_is_disturbed_while_typing(tmux: TmuxProgram, socket: str, tmp_path: Path) -> None:
     """Somebody has attached to the session and pressed a key just now; when they are gone, it is ours again."""
     tmux.start("a", tmp_path, {}, ["python3", "-c", READER])
-    eventually(lambda: tmux.foreground("a").startswith("python"))
+    eventually(lambda: tmux_server.in_front(tmux, "a").startswith("python"))
     person, screen = pty.openpty()
     attach = ["tmux", "-S", socket, "attach", "-t", "=a"]
     env = {**os.environ, "TERM": "xterm"}
@@ -251,7 +251,7 @@ def test_pastes_at_one_time_stay_apart(tmux: TmuxProgram, socket: str, tmp_path:
 
 
 def _is_in_front(tmux: TmuxProgram, session: str, program: str) -> bool:
-    return tmux.foreground(session) == program
+    return tmux_server.in_front(tmux, session) == program
 
 
 def test_a_paste_cannot_break_out_of_its_brackets(tmux: TmuxProgram, tmp_path: Path) -> None:
@@ -263,7 +263,7 @@ def test_a_paste_cannot_break_out_of_its_brackets(tmux: TmuxProgram, tmp_path: P
         "open(sys.argv[1], 'wb').write(data)"
     )
     tmux.start("a", tmp_path, {}, ["python3", "-c", script, str(tmp_path / "got")])
-    eventually(lambda: tmux.foreground("a").startswith("python"))
+    eventually(lambda: tmux_server.in_front(tmux, "a").startswith("python"))
     time.sleep(0.5)  # until it has asked for brackets
     text = "one\x1b[201~\rrm -rf x\x07\ttab\u202e\nlast; $(id) 'q'"
     assert tmux.paste("a", text)
@@ -274,7 +274,7 @@ def test_a_paste_cannot_break_out_of_its_brackets(tmux: TmuxProgram, tmp_path: P
 def test_a_long_text_is_pasted_whole(tmux: TmuxProgram, tmp_path: Path) -> None:
     """Longer than one message of tmux's may be."""
     tmux.start("a", tmp_path, {}, ["sh", "-c", 'stty raw -echo; exec head -c 60001 >"$0"', str(tmp_path / "got")])
-    eventually(lambda: tmux.foreground("a") == "head")
+    eventually(lambda: tmux_server.in_front(tmux, "a") == "head")
     assert tmux.paste("a", "x" * 60_000)
     assert eventually(lambda: (tmp_path / "got").read_bytes() == b"x" * 60_000 + b"\r")
 

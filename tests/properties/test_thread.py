@@ -48,7 +48,9 @@ def do(story: Story, deed: tuple[Any, ...]) -> None:
             case "close":
                 facts = actions.close(thread, None)
             case _:
-                facts = actions.signal(thread, actor, {"control_type": rest[0]}) if thread.is_control else []
+                facts = (
+                    actions.signal(thread, actor, {"control_type": rest[0]}) if thread.open_requests is not None else []
+                )
     except Rejected:
         return
     story.tell(actor, facts)

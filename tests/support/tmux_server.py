@@ -7,7 +7,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from metawsm.effects.tmux import TmuxProgram
 from tests.support.services import program
+
+
+def in_front(tmux: TmuxProgram, session: str) -> str:
+    """The name of the program in front; empty where there is no such session."""
+    pane = tmux.panes().get(session)
+    return pane.command if pane else ""
 
 
 @contextmanager
