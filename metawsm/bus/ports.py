@@ -179,3 +179,7 @@ class Transport(Protocol):
     def last_entry_id(self, topic: str) -> str:
         """The id of the last entry ever added (`0-0` for an empty or missing stream)."""
         ...
+
+    def last_message(self, topic: str) -> Message | None:
+        """The message that the stream ends with; None where there is none that can be read."""
+        ...

@@ -121,6 +121,7 @@ class _Builder:
         self.options, self.policy = options, options.loaded.policy
         self.identity, self.writer, self.readers, self.redis = identity, writer, readers, redis
         self.topics = topics_of(self.policy)
+        self.event_topics = list(dict.fromkeys(self.topics.event(fact.TYPE) for fact in FACTS))
         self.catalogue = Catalogue.of(commands)
         self.outbox, self.letters = Outbox(), DeadLetterTable()
         self.controls = ControlThreadTable()
@@ -297,8 +298,7 @@ class _Builder:
     def _connect(self, refill: Refill) -> None:
         """Before anything is published on a new connection: lease, groups, lost entries, own pending entries."""
         created = self._prepare()
-        events = [self.topics.event(fact.TYPE) for fact in FACTS]
-        continue_above_feed(self.writer, self.readers, self.redis.transport, self.topics.feed, events)
+        continue_above_feed(self.writer, self.readers, self.redis.transport, self.topics.feed, self.event_topics)
         self._mend(refill, created)
         self._redeliver_all()
         self._repeat()
@@ -308,7 +308,7 @@ class _Builder:
         """The namespace is ours and every stream and group is there; return the groups that were not."""
         self.redis.prepare()
         created = self.redis.transport.ensure([*self.commands_group, self.feed])
-        self.redis.transport.ensure_streams([self.topics.event(fact.TYPE) for fact in FACTS])
+        self.redis.transport.ensure_streams(self.event_topics)
         return created
 
     def _recreated(self, refill: Refill, created: Sequence[Subscription]) -> None:
@@ -322,15 +322,27 @@ class _Builder:
         self.relay.repeat_sent(self.readers.query(self.outbox.last_id))
 
     def _mend(self, refill: Refill, created: Sequence[Subscription]) -> None:
-        """Fill the feed again if its group was gone, or if it ends before what had been published."""
-        if self.topics.feed in getattr(self.redis.transport, "sick_topics", ()):
+        """Fill the feed again if its group was gone, if it ends before what had been published, or is not ours."""
+        feed = self.topics.feed
+        if feed in getattr(self.redis.transport, "sick_topics", ()):
             return
-        last, _, _ = self.redis.transport.last_entry_id(self.topics.feed).partition("-")
-        feed_was_gone = any(each.topic == self.topics.feed for each in created)
-        if feed_was_gone or int(last) < self.readers.query(log_reads.published):
+        last, _, _ = self.redis.transport.last_entry_id(feed).partition("-")
+        feed_was_gone = any(each.topic == feed for each in created)
+        if owner := self._stranger_on_feed():
+            log.warning("the feed %s holds events of database %s; it and the event topics are filled anew", feed, owner)
+            self._empty([feed, *self.event_topics], "0-0")  # its readers have seen none of ours
+            refill.begin(surely=True)
+        elif feed_was_gone or int(last) < self.readers.query(log_reads.published):
             refill.begin()
 
+    def _stranger_on_feed(self) -> str:
+        """The other database whose event the feed ends with: the namespace was its before, and was given to us."""
+        message = self.redis.transport.last_message(self.topics.feed)
+        database, slash, _ = message.metadata.get("origin", "").partition("/") if message else ("", "", "")
+        return database if slash and database != self.identity.database_id else ""
+
     def _empty(self, topics: Sequence[str], newest: str) -> None:
+        self.redis.prepare()  # nothing is deleted that is another's by now
         self.redis.transport.empty(topics, newest)
         self._prepare()
 

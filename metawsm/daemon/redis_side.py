@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import socket
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -12,7 +14,7 @@ from typing import Any
 
 import gevent
 
-from metawsm.bus.ports import Ack, Delivery, Exchange, Publication, Subscription
+from metawsm.bus.ports import Ack, Delivery, Exchange, Message, Publication, Subscription
 from metawsm.bus.receive import Identity
 from metawsm.domain.errors import Refused, Unavailable
 from metawsm.policy import Policy
@@ -22,6 +24,7 @@ from metawsm.streams.lease import LEASE_SECONDS, Lease, Owner
 from metawsm.streams.transport import RedisTransport
 
 RELEASE_SECONDS = 1.0
+CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)  # the one that goes on while the machine sleeps
 log = logging.getLogger("metawsm.redis")
 
 
@@ -59,6 +62,10 @@ class NoTransport:
         """Not possible."""
         raise Unavailable(self._reason)
 
+    def last_message(self, topic: str) -> Message | None:
+        """Not possible."""
+        raise Unavailable(self._reason)
+
     def ensure_streams(self, topics: Sequence[str]) -> None:
         """Not possible."""
         raise Unavailable(self._reason)
@@ -90,11 +97,12 @@ class RedisSide:
         self.transport: RedisTransport | NoTransport = (
             NoTransport(self.choice.reason)
             if self.choice.kind is Kind.NONE
-            else RedisTransport(self.url, redis.consumer, self.recreated)
+            else RedisTransport(self.url, redis.consumer, self.recreated, self.fence)
         )
         owner = Owner(identity.database_id, str(database.resolve()), instance_id, socket.gethostname(), os.getpid())
-        self._lease = Lease(self.url, owner) if self.url else None
+        self._lease = Lease(self.url, owner, self.bundled.way_out if self.bundled else "") if self.url else None
         self._held = False
+        self._renewed_at = -math.inf
         self.behind: tuple[dict[str, Any], ...] = ()  # groups of other programs, as health shows them
         log.info("Redis: %s", self.choice.reason)
 
@@ -109,16 +117,22 @@ class RedisSide:
         if self._lease is not None:
             self._take()
 
+    def fence(self) -> None:
+        """Raise Unavailable when the lease may have run out: the streams may be another database's by now."""
+        if self._lease is not None and self._has_run_out():
+            raise Unavailable(f"the lease on redis at {self.transport.shown_url} has run out, it is taken anew")
+
     def renew(self) -> None:
-        """The loop that keeps the lease; ends only by being killed."""
+        """The loop that keeps the lease; ends only by being killed. One that has run out is for the relay to take."""
         while True:
             gevent.sleep(LEASE_SECONDS / 3)
-            if self._held and self._lease is not None:
+            if self._lease is not None and not self._has_run_out():
                 try:
-                    self._lease.renew()
+                    self._prolong(self._lease.renew)
                 except Unavailable:
-                    continue  # the relay notices, and takes it again on connecting
+                    continue  # the relay notices, at the latest by the fence
                 except Refused as error:
+                    self._renewed_at = -math.inf
                     log.error("%s", error.message)
                     self.on_lost(error.message)
 
@@ -140,7 +154,7 @@ class RedisSide:
         if self._lease is None:
             return
         try:
-            self._lease.acquire()
+            self._prolong(self._lease.acquire)
         except Unavailable as error:
             raise Unavailable(f"forum redis ping failed: {error.message}") from error
         except Refused as error:
@@ -148,3 +162,11 @@ class RedisSide:
                 raise Unavailable(error.message) from error
             raise
         self._held = True
+
+    def _has_run_out(self) -> bool:
+        return time.clock_gettime(CLOCK) - self._renewed_at > LEASE_SECONDS
+
+    def _prolong(self, ask: Callable[[], None]) -> None:
+        asked_at = time.clock_gettime(CLOCK)  # Redis counts from later on
+        ask()
+        self._renewed_at = asked_at

@@ -58,6 +58,14 @@ class BundledServer:
         return f"unix://{self._socket}"
 
     @property
+    def way_out(self) -> str:
+        """What to do when the streams in it are another database's."""
+        return (
+            "keep each database in a folder of its own; if nobody needs the other one's streams any more, "
+            f"delete the folder {self._data}"
+        )
+
+    @property
     def log_path(self) -> Path:
         """The server's own log, bounded by `bound_log`."""
         return self._data / "server.log"

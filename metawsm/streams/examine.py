@@ -12,7 +12,7 @@ from attrs import frozen
 from metawsm.streams import inspection
 from metawsm.streams.connection import Endpoint, endpoint, error_text, translated
 from metawsm.streams.inspection import GroupInfo, ServerFacts, server_facts
-from metawsm.streams.lease import Owner, holder_at
+from metawsm.streams.lease import Claim, Owner, claim_at, holder_at
 
 _PINGS = 3
 
@@ -30,6 +30,7 @@ class Examined:
     snapshots: str | None
     ahead_seconds: float
     owner: Owner | None
+    claim: Claim | None = None
 
 
 def examine(url: str, seconds: float = 1.0) -> Examined:
@@ -39,9 +40,8 @@ def examine(url: str, seconds: float = 1.0) -> Examined:
         with translated(server.shown):
             latency_ms = min(_ping_ms(server) for _ in range(_PINGS))
             facts = server_facts(server.client)
-            return Examined(
-                server.shown, facts, latency_ms, _snapshots(server.client), _ahead(server), holder_at(server)
-            )
+            told = _snapshots(server.client), _ahead(server), holder_at(server), claim_at(server)
+            return Examined(server.shown, facts, latency_ms, *told)
     finally:
         server.close()
 

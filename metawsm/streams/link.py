@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import NoneType
 from typing import Any, cast
 
@@ -35,14 +35,21 @@ class Aborted:
         )
 
 
+def unfenced() -> None:
+    """The fence of who needs no lease."""
+
+
 class Link:
     """A connection used by one caller at a time (others wait). After any failure the next call connects anew.
 
     A failed call has an unknown outcome: its commands may have been done. The caller reads its pending entries.
+    `fence` raises Unavailable when the server is not ours to use: asked before anything is sent, and again before what
+    came back is handed out, since the process may have stood still in between.
     """
 
-    def __init__(self, server: Endpoint) -> None:
+    def __init__(self, server: Endpoint, fence: Callable[[], None] = unfenced) -> None:
         self._server = server
+        self._fence = fence
         # Any: its methods carry no types in redis-py.
         self._connection = cast(Any, server.pool.make_connection())
         self._replies = Replies()
@@ -85,11 +92,12 @@ class Link:
     def _converse(self, request: bytes, count: int, wait_seconds: float) -> list[Reply]:
         if self._closed:
             raise Unavailable(f"redis at {self._server.shown}: this connection was closed")
+        self._fence()
         try:
             if not self._connection.is_connected:
                 self._connection.connect()  # sending would connect, too, but without asking the sentinels
             self._connection.send_packed_command([request], check_health=False)
-            return self._replies.read(count, wait_seconds + self._server.answer_seconds)
+            replies = self._replies.read(count, wait_seconds + self._server.answer_seconds)
         except BaseException as error:
             # Replies that were not read would be taken for those of the next call.
             self._connection.disconnect()
@@ -97,6 +105,8 @@ class Link:
             if isinstance(error, (redis.RedisError, OSError, ValueError)):
                 raise unavailable(self._server.shown, error) from error
             raise
+        self._fence()
+        return replies
 
     def _raise_server_wide(self, replies: Sequence[Reply]) -> None:
         if _NO_ERROR.issuperset(map(type, replies)):

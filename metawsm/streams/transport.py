@@ -7,14 +7,14 @@ from typing import Any
 
 import redis
 
-from metawsm.bus.ports import Ack, Delivery, Exchange, Publication, Subscription
+from metawsm.bus.ports import Ack, Delivery, Exchange, Message, Publication, Subscription
 from metawsm.domain.errors import Unavailable
 from metawsm.streams import inspection, retention
 from metawsm.streams.connection import ANSWER_SECONDS, SERVER_WIDE, Endpoint, endpoint, error_code, translated
 from metawsm.streams.entries import deliveries, entries_of
 from metawsm.streams.groups import Groups
 from metawsm.streams.inspection import GroupInfo, ServerFacts, TopicInfo
-from metawsm.streams.link import Aborted, Link
+from metawsm.streams.link import Aborted, Link, unfenced
 from metawsm.streams.publishing import faults, publish_what_is_allowed
 from metawsm.streams.resp import batches, pack, xack, xadds, xreadgroup
 
@@ -31,7 +31,8 @@ class RedisTransport:
 
     `on_created` is called with the subscriptions whose group had to be made again while reading (an emptied server, a
     destroyed group): what was sent before may be gone. After Unavailable, and at start, call `pending` first: entries
-    may have been delivered into a connection that broke.
+    may have been delivered into a connection that broke. `fence` raises Unavailable when the streams are not ours to
+    use; what only looks at them works all the same.
     """
 
     def __init__(
@@ -39,13 +40,15 @@ class RedisTransport:
         url: str,
         consumer: str,
         on_created: Callable[[Sequence[Subscription]], None] = _ignore,
+        fence: Callable[[], None] = unfenced,
         *,
         answer_seconds: float = ANSWER_SECONDS,
     ) -> None:
         self._server: Endpoint = endpoint(url, answer_seconds=answer_seconds)
         self._consumer = consumer.encode()
         self._on_created = on_created
-        self._link = Link(self._server)
+        self._fence = fence
+        self._link = Link(self._server, fence)
         self._listeners: dict[str, Link] = {}
         self._groups = Groups(self._link)
 
@@ -91,7 +94,7 @@ class RedisTransport:
             raise ValueError("one listen reads through one group, with one count and noack")
         group = split[0][0].group
         if group not in self._listeners:
-            self._listeners[group] = Link(self._server)
+            self._listeners[group] = Link(self._server, self._fence)
         command = xreadgroup(self._consumer, split[0], block_ms=max(1, int(block_seconds * 1000)))
         (reply,) = self._listeners[group].pipeline([command], wait_seconds=block_seconds)
         if isinstance(reply, redis.ResponseError):
@@ -135,11 +138,16 @@ class RedisTransport:
         """Remove all entries of streams, so that any entry id can be written again: ids only go up.
 
         Groups, those of other programs too, stay: each gets again what it had not acknowledged, and what comes after
-        the entry id `newest` if it was further.
+        the entry id `newest` if it was further. A key of another type holds none of them, and is left alone.
         """
+        self._fence()
         with translated(self.shown_url):
             for topic in topics:
-                retention.empty(self._server.client, topic, newest)
+                try:
+                    retention.empty(self._server.client, topic, newest)
+                except redis.ResponseError as error:
+                    if error_code(error) != "WRONGTYPE":
+                        raise
 
     def last_entry_id(self, topic: str) -> str:
         """The id of the last entry ever added (`0-0` for an empty or missing stream).
@@ -153,6 +161,13 @@ class RedisTransport:
                 if error_code(error) not in SERVER_WIDE:
                     self._groups.mark_sick(topic, error)
                 raise
+
+    def last_message(self, topic: str) -> Message | None:
+        """The message that the stream ends with; None where there is none that can be read. Raises Unavailable."""
+        (reply,) = self._link.pipeline([pack(b"XREVRANGE", topic.encode(), b"+", b"-", b"COUNT", b"1")])
+        if isinstance(reply, redis.ResponseError):
+            return None
+        return next((entry.message for entry in entries_of(topic, "", reply)), None)
 
     def server_facts(self) -> ServerFacts:
         """What matters of the server's state and configuration."""
@@ -176,6 +191,7 @@ class RedisTransport:
         Entries below `min_id` go, then the oldest above `max_len`. Foreign groups do not hold the trim. Returns how
         many were removed; at most 200,000 for their number, so call again.
         """
+        self._fence()
         with translated(self.shown_url):
             return retention.trim(self._server.client, topic, own_prefix, min_id, max_len)
 

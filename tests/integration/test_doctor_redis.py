@@ -80,11 +80,16 @@ def start_broker_with(tmp_path: Path) -> Iterator[Callable[..., ServerHandle]]:
 
 
 def test_a_redis_of_another_database(daemon: Daemon, server: ServerHandle, tmp_path: Path) -> None:
-    """The namespace's holder is named; nothing is taken from it."""
+    """The namespace's holder is named, served or not; nothing is taken from it."""
     told = ask(tmp_path, "--redis", server.url)
     assert told.status("redis.owner") == "FAIL"
     assert str(daemon.database) in told.checks["redis.owner"]["detail"]
     assert daemon.request("GET", "/health").body["status"] == "ok"
+    assert daemon.stop() == 0
+    told = ask(tmp_path, "--redis", server.url)
+    assert told.status("redis.owner") == "FAIL"
+    assert str(daemon.database) in told.checks["redis.owner"]["detail"]
+    assert ask(daemon.folder, "--redis", server.url).status("redis.owner") == "OK"
 
 
 def test_groups_of_others_and_keys_that_are_no_streams(daemon: Daemon, server: ServerHandle) -> None:

@@ -19,7 +19,7 @@ from metawsm.streams.bundled import BundledServer, find_binary
 from metawsm.streams.choice import DEFAULT_URL, NOEVICTION, Kind, choose
 from metawsm.streams.examine import Examined, examine, examine_groups
 from metawsm.streams.inspection import GroupInfo
-from metawsm.streams.lease import Owner
+from metawsm.streams.lease import CLAIM
 
 OLDEST = (7, 0)
 SLOW_MS = 20.0
@@ -46,7 +46,7 @@ def broker(case: Case) -> Iterator[Finding]:
     yield _persistence(seen)
     yield _eviction(seen)
     yield _memory(seen)
-    yield _owner(seen.owner, _database_id(case.database), case)
+    yield _owner(seen, _database_id(case.database), case)
     yield _clock(seen)
     yield from _groups(case.policy, url)
 
@@ -168,14 +168,18 @@ def _memory(seen: Examined) -> Finding:
     return warn("redis.memory", shown, hint) if used >= limit * NEARLY_FULL else ok("redis.memory", shown)
 
 
-def _owner(owner: Owner | None, database_id: str | None, case: Case) -> Finding:
+def _owner(seen: Examined, database_id: str | None, case: Case) -> Finding:
+    owner, claim, here = seen.owner, seen.claim, str(case.database.resolve())
+    hint = "give each project a database number of its own: the number at the end of forum.redis.url"
+    if owner is None and claim and claim.database_id != database_id and claim.database_path != here:
+        freed = f"{hint}; if nobody needs its streams any more, free it: redis-cli DEL {CLAIM}"
+        return fail("redis.owner", f"the namespace belongs to {claim.describe()}, which is not served now", freed)
     if owner is None:
         if case.served and case.seen is not None:
-            hint = "the daemon takes it again within five seconds; look at its log if not"
-            return warn("redis.owner", "nobody holds the namespace, though a daemon runs", hint)
+            told = "the daemon takes it again within five seconds; look at its log if not"
+            return warn("redis.owner", "nobody holds the namespace, though a daemon runs", told)
         return ok("redis.owner", "nobody uses this database number")
-    if owner.database_id != database_id or owner.database_path != str(case.database.resolve()):
-        hint = "give each project a database number of its own: the number at the end of forum.redis.url"
+    if owner.database_id != database_id or owner.database_path != here:
         return fail("redis.owner", f"the namespace belongs to {owner.describe()}", hint)
     return ok("redis.owner", f"ours, instance {owner.instance_id} of process {owner.pid} on {owner.host}")
 
