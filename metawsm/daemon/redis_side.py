@@ -107,11 +107,11 @@ class RedisSide:
         log.info("Redis: %s", self.choice.reason)
 
     def prepare(self) -> None:
-        """Make the server usable: start the bundled one if it is not alive, take the namespace.
+        """Make the server usable: start the bundled one if it is not there, take the namespace.
 
         Raises Unavailable when it cannot be used now, Refused when the namespace is another database's.
         """
-        if self.bundled is not None and not self.bundled.is_alive():
+        if self.bundled is not None and not self.bundled.is_reachable():
             self.bundled.start()
             log.info("bundled Redis server started, data in %s", self.bundled.log_path.parent)
         if self._lease is not None:

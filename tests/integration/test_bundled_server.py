@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import signal
 import stat
 import subprocess
@@ -16,6 +18,7 @@ from metawsm.bus.ports import Message, Publication
 from metawsm.domain.errors import Refused, Unavailable
 from metawsm.streams.bundled import LOG_BYTES, BundledServer
 from metawsm.streams.transport import RedisTransport
+from tests.support.daemon import Daemon
 from tests.support.eventually import eventually
 
 Make = Callable[..., BundledServer]
@@ -217,6 +220,92 @@ def test_a_start_that_fails_tells_why(make: Make, tmp_path: Path) -> None:
     (folder / "appendonly.aof.manifest").write_text("nonsense\n")
     with pytest.raises(Unavailable, match=r"ended with 1 at start: last lines of .*server\.log"):
         make().start()
+
+
+def lose_socket(server: BundledServer) -> None:
+    """Its runtime folder is cleared while it runs, as at a logout."""
+    shutil.rmtree(Path(server.url.removeprefix("unix://")).parent)
+
+
+def test_one_whose_socket_is_gone_gives_way_to_another(make: Make) -> None:
+    """After a killed daemon a server runs that nobody can reach: it is ended, and its data are served anew."""
+    first = make()
+    first.start()
+    publish(first, 3)
+    pid = pid_of(first)
+    lose_socket(first)
+    second = make()
+    assert second.is_alive()
+    assert not second.is_reachable()
+    second.start()
+    assert not second.adopted
+    assert second.is_reachable()
+    assert (pid_of(second) != pid, last_id(second)) == (True, "3-0")
+
+
+def test_ones_own_without_a_socket_is_started_again_at_the_same_url(make: Make) -> None:
+    """Whoever has the url finds it there again."""
+    server = make()
+    server.start()
+    publish(server, 3)
+    before = server.url
+    lose_socket(server)
+    server.start()
+    assert (server.url, last_id(server)) == (before, "3-0")
+
+
+def test_an_adopted_one_without_a_socket_is_stopped_all_the_same(make: Make) -> None:
+    """It cannot be asked for its process; that is told by its marker, and the lock is the proof."""
+    make().start()
+    second = make()
+    second.start()
+    lose_socket(second)
+    second.stop()
+    assert not second.is_alive()
+
+
+def test_no_other_process_is_taken_for_it(make: Make, tmp_path: Path) -> None:
+    """A marker that names somebody else's process: that one is left alone, and it is said what to end."""
+    first = make()
+    first.start()
+    marker = tmp_path / "project" / ".metawsm" / "redis" / "server.json"
+    true = marker.read_text()
+    stranger = subprocess.Popen(["sleep", "60"])
+    try:
+        marker.write_text(json.dumps(json.loads(true) | {"pid": stranger.pid}))
+        lose_socket(first)
+        with pytest.raises(Unavailable, match=r"runs without its socket .*; end its process"):
+            make().start()
+        assert stranger.poll() is None
+    finally:
+        stranger.kill()
+        stranger.wait()
+        marker.write_text(true)
+
+
+def test_a_runtime_folder_that_went_away(make: Make, tmp_path: Path) -> None:
+    """Gone between the choice and the start: told with what to do; the next one takes another folder."""
+    runtime = tmp_path / "run"
+    runtime.mkdir()
+    server = make(runtime=str(runtime))
+    runtime.rmdir()
+    with pytest.raises(
+        Unavailable, match=r"the folder .* for the bundled server's socket cannot be made: No such file"
+    ):
+        server.start()
+    again = make(runtime=str(runtime))
+    again.start()
+    assert pid_of(again)
+
+
+def test_a_killed_daemon_whose_runtime_folder_was_cleared(start_daemon: Callable[..., Daemon], tmp_path: Path) -> None:
+    """The next daemon serves, with Redis."""
+    daemon = start_daemon(XDG_RUNTIME_DIR=str(tmp_path))
+    daemon.kill()
+    (folder,) = tmp_path.iterdir()
+    shutil.rmtree(folder)
+    daemon.start()
+    assert daemon.request("GET", "/health").body["status"] == "ok"
 
 
 def test_the_log_is_bounded(make: Make) -> None:

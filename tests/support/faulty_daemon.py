@@ -187,7 +187,7 @@ class FaultyProcess(Process):
         return make_writer(self._options.database, kind=kind, connection=connection)
 
     def _core(self, identity: Identity, writer: GroupWriter, readers: Readers, redis: RedisSide) -> Core:
-        transport = FaultyTransport(redis.url, "operator", redis.recreated)
+        transport = FaultyTransport(redis.url, "operator", redis.recreated, redis.fence)
         transport.fault = self._fault
         redis.transport = transport
         faulty = cast(GroupWriter, FaultyWriter(writer, self._fault))
