@@ -70,8 +70,11 @@ class Writer(Protocol):
         """Go on; each `hold` has its own `resume`."""
         ...
 
-    def defer(self, job: Callable[[Db], Any]) -> None:
-        """Run `job` with the next batch, or alone within 5 ms; for bookkeeping that a crash may lose."""
+    def defer(self, job: Callable[[Db], Any], done: Callable[[Outcome], None] | None = None) -> None:
+        """Run `job` with the next batch, or alone within 5 ms; for bookkeeping that a crash may lose.
+
+        Without `done` a failure is logged.
+        """
         ...
 
 

@@ -16,13 +16,14 @@ from collections.abc import Callable, Mapping, Sequence
 import gevent
 from gevent.event import Event
 
-from metawsm.bus.ports import Ack, Db, Delivery, Publication, Subscription, Transport, Writer
+from metawsm.bus.ports import Ack, Delivery, Publication, Subscription, Transport, Writer
 from metawsm.bus.receive import Identity
 from metawsm.bus.work import Queued
 from metawsm.daemon.backlog import Backlog
+from metawsm.daemon.marks import Marks
 from metawsm.daemon.publishing import publications
 from metawsm.daemon.refill import BARRED, Refill
-from metawsm.daemon.refusals import Refusals
+from metawsm.daemon.refusals import Refusals, refused
 from metawsm.domain.errors import Unavailable
 from metawsm.storage.outbox import Outbox
 
@@ -30,7 +31,7 @@ BATCH_ROWS = 256
 BATCH_BYTES = 1 << 20
 MOST_IN_FLIGHT = 1024  # commands; more stay in Redis
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 0.25  # seconds between attempts while Redis is away
-FAULT_PAUSE = 1.0  # seconds until rows that Redis refused are tried again
+FAULT_PAUSE = 1.0  # seconds until a topic that Redis refused is asked again
 MEND_PAUSE = 30.0  # seconds between two repairs of streams that hold what is not ours
 COMPANY = 0.002  # seconds that events and acks wait for a command to travel with: each round trip costs 0.2 ms
 WINDOW = 0.001  # seconds that a batch waits for commands on their way from Redis, so that one commit takes both
@@ -73,12 +74,10 @@ class Relay:
     ) -> None:
         self._transport = transport
         self._writer = writer
-        self._outbox = outbox
         self._backlog = backlog
         self._identity = identity
         self._commands = list(commands)
         self._feed = feed
-        self._now = now
         self._deliver_command = deliver
         self._prompt = prompt
         self._applied = applied
@@ -100,10 +99,11 @@ class Relay:
         self._read_all_at = 0.0
         self._recreated: list[Subscription] = []
         self._refusals = Refusals()
-        self._retrying = False
+        self._marks = Marks(writer, outbox, now, self._wake.set)
+        self._asking = self._asking_due = False
         self._unread = False
         self._listening = self._exchanging = False
-        self._mended_at = -math.inf
+        self._mended_at = self.reread_at = -math.inf
         self.connected = False
         self.starting = True
         self.fault: str | None = "not connected yet"
@@ -128,6 +128,7 @@ class Relay:
 
     def reread(self) -> None:
         """Look into the table for pending rows."""
+        self.reread_at = time.monotonic()
         self._backlog.reread()
         self._wake.set()
 
@@ -210,7 +211,8 @@ class Relay:
         self._listening = False  # what a read on the old connection took is pending, and read again here
         self._on_connect()
         self._backlog.reread()
-        self._refusals.try_again()
+        self._marks.forget()
+        self._refusals.forget()
         self.connected, self.fault, self._pause, self.starting = True, None, FIRST_PAUSE, False
         self._wake.set()
 
@@ -224,6 +226,10 @@ class Relay:
         gevent.sleep(self._pause * random.uniform(0.75, 1.25))
         self._pause = min(self._pause * 2, LONGEST_PAUSE)
 
+    @property
+    def _is_held(self) -> bool:
+        return self._marks.full or self._refusals.holding
+
     def _full(self) -> bool:
         return self._in_flight() >= MOST_IN_FLIGHT
 
@@ -234,7 +240,9 @@ class Relay:
         if not self.connected:
             raise Unavailable(self.fault or "not connected")
         self._look_after_losses()
-        rows = [] if self._refusals.holding else self._backlog.take(BATCH_ROWS, BATCH_BYTES)
+        if self._asking_due:
+            self._ask()
+        rows = [] if self._is_held else self._marks.unpublished(self._backlog.take(BATCH_ROWS, BATCH_BYTES))
         acks, self._acks = self._acks, {}
         commands = [row for row in rows if row.sequence is None]
         reads = self._reads(rows, commands)
@@ -252,10 +260,10 @@ class Relay:
         self._deliver(exchange.deliveries)
         if rows:  # after the deliveries: a command that is done at once need not be marked as sent before
             self._refusals.note(flat, exchange.faults)
-            self._published(rows, sent, exchange.faults)
+            self._published(rows, sent, flat, exchange.faults)
         if self._refill.active:
             self._step_refill()
-        if (self._backlog.waiting and not self._refusals.holding) or len(exchange.deliveries) >= self._feed.count:
+        if (self._backlog.waiting and not self._is_held) or len(exchange.deliveries) >= self._feed.count:
             self._wake.set()
 
     def _reads(self, rows: Sequence[Queued], commands: Sequence[Queued]) -> list[Subscription]:
@@ -308,57 +316,61 @@ class Relay:
         if self._recreated:
             found, self._recreated = self._recreated, []
             self._on_recreated(found)
+            self._marks.forget()
             self._backlog.reread()  # what was published and not yet marked may be lost as well
 
     def _step_refill(self) -> None:
         if self._refill.step():
+            self._refusals.forget()
             self._backlog.reread()
         self._wake.set()
 
     def _published(
-        self, rows: list[Queued], sent: Sequence[Sequence[Publication]], faults: Sequence[str | None]
+        self,
+        rows: list[Queued],
+        sent: Sequence[Sequence[Publication]],
+        flat: Sequence[Publication],
+        faults: Sequence[str | None],
     ) -> None:
         """Mark the rows that are wholly in Redis; the others stay pending."""
-        refused = _refused(rows, sent, faults) if any(faults) else {}
+        bad = refused(rows, sent, faults) if any(faults) else {}
         good = [
             row.row_id
             for row, group in zip(rows, sent, strict=True)
-            if len(group) == (1 if row.sequence is None else 2) and row.row_id not in refused
+            if len(group) == (1 if row.sequence is None else 2) and row.row_id not in bad
         ]
-        now = self._now()
-        self._writer.defer(lambda db: self._outbox.mark_sent(db, good, now))
-        if refused:
-            self._refuse(refused, now)
+        self._marks.add(good)
+        self._marks.refuse(bad)
         if len(good) < len(rows):
-            self._try_later(faults)
+            self._try_later(flat, faults)
 
-    def _refuse(self, refused: Mapping[int, str], now: str) -> None:
-        first = next(iter(refused.values()))
-        log.warning("Redis refused %d message(s), they stay in the outbox: %s", len(refused), first)
-
-        def note(db: Db) -> None:
-            for row_id, text in refused.items():
-                self._outbox.note_fault(db, row_id, text, now)
-
-        self._writer.defer(note)
-
-    def _try_later(self, faults: Sequence[str | None]) -> None:
-        """Rows that are left are read from the table again after a pause."""
+    def _try_later(self, sent: Sequence[Publication], faults: Sequence[str | None]) -> None:
+        """Rows that are left are read from the table again when their topic is not refused any more."""
         self._prompt()  # the read models follow the log, whether the feed can be written or not
-        barred = any(fault and fault.startswith(BARRED) for fault in faults)
+        barred = any(
+            fault and fault.startswith(BARRED) and each.entry_id != "*"
+            for each, fault in zip(sent, faults, strict=True)
+        )
         if barred and time.monotonic() > self._mended_at + MEND_PAUSE:
             self._mended_at = time.monotonic()
             self._refill.begin(surely=True)
-        if not self._retrying:
-            self._retrying = True
-            gevent.spawn_later(FAULT_PAUSE, self._retry)
+        if not self._asking:
+            self._asking = True
+            gevent.spawn_later(FAULT_PAUSE, self._ask_soon)
 
-    def _retry(self) -> None:
-        self._refusals.try_again()
-        self.reread()
-        self._retrying = bool(self._refusals.reasons)
-        if self._retrying:
-            gevent.spawn_later(FAULT_PAUSE, self._retry)
+    def _ask_soon(self) -> None:
+        self._asking, self._asking_due = False, True
+        self._wake.set()
+
+    def _ask(self) -> None:
+        """Send the oldest message of each refused topic; events wait while older ones are published again."""
+        self._asking_due = False
+        probes = [each for each in self._refusals.probes() if each.entry_id == "*" or not self._refill.active]
+        faults = self._transport.exchange(probes, [], []).faults
+        if self._refusals.settle(probes, faults):
+            self.reread()
+        if self._refusals.reasons:
+            self._try_later(probes, faults)
 
     def _deliver(self, deliveries: Sequence[Delivery]) -> None:
         """Commands make events: the read models are prompted right behind them, so that one commit stores both."""
@@ -375,15 +387,3 @@ class Relay:
     def _is_news(self, delivery: Delivery) -> bool:
         """Whether an entry of the feed tells of an event that the read models may lack."""
         return int(delivery.entry_id.partition("-")[0]) > self._applied()
-
-
-def _refused(
-    rows: Sequence[Queued], sent: Sequence[Sequence[Publication]], faults: Sequence[str | None]
-) -> dict[int, str]:
-    """What the server said about each row that it refused, wholly or in part, by the row's id."""
-    answers = iter(faults)
-    told = {
-        row.row_id: "; ".join(f"{each.topic}: {fault}" for each in group if (fault := next(answers)))
-        for row, group in zip(rows, sent, strict=True)
-    }
-    return {row_id: text for row_id, text in told.items() if text}

@@ -22,6 +22,7 @@ from metawsm.streams.transport import RedisTransport
 
 CHUNK = 200  # rows per bounded job
 CLAIM_SECONDS = 2.0  # a command that was delivered this long ago and is still not done is looked after
+REFUSED_SECONDS = 30.0  # between two looks for pending rows while Redis refuses a topic
 RECOUNT_SECONDS = 5.0
 GROUPS_SECONDS = 5.0
 FOREIGN_LAG = 1000  # entries a group of another program may be behind before health names it
@@ -95,7 +96,15 @@ def _oldest_sent(core: Core, db: Db) -> Sent | None:
 
 
 def _reread(core: Core, surely: bool) -> None:
-    """Not while they are being read, or while commands are in hand: those are marked when they are done."""
+    """Not while they are being read, or while commands are in hand: those are marked when they are done.
+
+    Nor while no mark can be stored; and seldom while Redis refuses a topic: most that are pending are its own.
+    """
+    stats = core.writer.stats()
+    if stats.locked or stats.newest_lost:
+        return
+    if core.relay.refused and time.monotonic() < core.relay.reread_at + REFUSED_SECONDS:
+        return
     if not core.relay.rereading and (surely or core.lanes.in_flight == 0):
         core.relay.reread()
 

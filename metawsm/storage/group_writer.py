@@ -126,9 +126,9 @@ class GroupWriter(ABC):
         self._accept(Task(job, done, time.monotonic()))
         self._arm()
 
-    def defer(self, job: Callable[[Db], Any]) -> None:
-        """See `Writer.defer`. A failure goes to `on_fault`; it never touches the jobs beside it."""
-        self._accept(Task(job, self._deferred_done, time.monotonic()))
+    def defer(self, job: Callable[[Db], Any], done: Callable[[Outcome], None] | None = None) -> None:
+        """See `Writer.defer`. Without `done` a failure goes to `on_fault`; it never touches the jobs beside it."""
+        self._accept(Task(job, done or self._deferred_done, time.monotonic()))
         if not self._armed and not self._flush_timer.active:
             self._flush_timer.again(self._arm)
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.crowd import Crowd
 from tests.support.daemon import Daemon, Reply
 from tests.support.eventually import eventually
 from tests.support.ledger import Ledger, check_streams, database
@@ -199,6 +200,28 @@ def test_locked_by_another_process(seconds: float, daemon: Daemon, broker: Serve
     assert asked.result().status == (503 if refused else 201)
     assert statuses <= {200, 201, 202, 404, 409} | refused  # 404: of a thread whose opening was refused
     check_whole(ledger, broker)
+
+
+@pytest.mark.parametrize("commands", [2_000, pytest.param(20_000, marks=pytest.mark.faults)])
+def test_a_backlog_on_its_way_while_the_database_is_locked(
+    commands: int, broker: ServerHandle, start_artifact: Callable[..., Daemon]
+) -> None:
+    """Nothing tells that a row is in Redis while nothing can be written: it is published once all the same."""
+    broker.stop()
+    daemon = start_artifact("--redis", broker.url, needs_redis=False)
+    crowd = Crowd(daemon, commands)
+    with crowd.sending():
+        pass
+    broker.start()
+    with broker.client() as client, database(daemon.database) as db:
+        eventually(lambda: client.xlen("forum.commands.add_post") > 0, timeout=10)
+        db.execute("BEGIN IMMEDIATE")
+        time.sleep(18)
+        assert client.xlen("forum.commands.add_post") <= commands
+        db.execute("ROLLBACK")
+        crowd.check()
+        assert client.xlen("forum.commands.add_post") <= commands * 1.1
+        check_streams(daemon, client)
 
 
 @pytest.fixture

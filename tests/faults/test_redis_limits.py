@@ -70,6 +70,38 @@ def test_redis_that_refuses_writes(
         check_streams(daemon, client)
 
 
+@pytest.mark.parametrize("posts", [1_500, pytest.param(16_000, marks=pytest.mark.faults)])
+def test_an_event_topic_that_is_refused_costs_little(posts: int, daemon: Daemon, broker: ServerHandle) -> None:
+    """However many of its events wait: work goes on at full speed, at rest there is rest, then none is missing."""
+    with broker.client() as client:
+        client.set(FOREIGN, "x")
+        crowd = Crowd(daemon, posts)
+        began = time.monotonic()
+        with crowd.sending():
+            pass
+        eventually(lambda: outbox(daemon) == (posts, 0), timeout=20 + posts / 200)
+        assert time.monotonic() - began < 20 + posts / 200
+        before = commands_processed(client)
+        time.sleep(5)
+        assert commands_processed(client) - before < 5 * 300 + 3 * posts  # what waits is looked through once at most
+        assert "WRONGTYPE" in why(daemon)
+        client.delete(FOREIGN)
+        eventually(lambda: daemon.request("GET", "/health").status == 200, timeout=10)
+        crowd.check()
+        check_streams(daemon, client)
+
+
+def outbox(daemon: Daemon) -> tuple[int, int]:
+    """How many rows wait for Redis, and how many in it."""
+    counts = daemon.request("GET", "/health").body["outbox"]
+    return counts["pending_count"], counts["processing_count"]
+
+
+def commands_processed(client: Any) -> int:
+    """How many commands the server has executed so far."""
+    return int(client.info("stats")["total_commands_processed"])
+
+
 def test_another_databases_daemon_is_refused(
     daemon: Daemon, broker: ServerHandle, artifact: list[str], tmp_path: Path
 ) -> None:
