@@ -13,11 +13,10 @@ from metawsm.bus.projecting import forget_batches
 from metawsm.bus.specs import ScheduleSpec
 from metawsm.daemon.bootstrap import Core
 from metawsm.daemon.read_models import ago
+from metawsm.daemon.stream_rounds import StreamRounds
 from metawsm.domain.errors import Unavailable
-from metawsm.domain.events import ALL as FACTS
 from metawsm.schedules import ALL
 from metawsm.storage.idempotency import IdempotencyKeys
-from metawsm.streams.inspection import GroupInfo
 from metawsm.streams.transport import RedisTransport
 
 CHUNK = 200  # rows per bounded job
@@ -25,8 +24,6 @@ CLAIM_SECONDS = 2.0  # a command that was delivered this long ago and is still n
 REFUSED_SECONDS = 30.0  # between two looks for pending rows while Redis refuses a topic
 RECOUNT_SECONDS = 5.0
 GROUPS_SECONDS = 5.0
-FOREIGN_LAG = 1000  # entries a group of another program may be behind before health names it
-FOREIGN_IDLE_SECONDS = 60.0  # or for so long nobody may have read what waits for it
 log = logging.getLogger("metawsm.ticker")
 
 
@@ -35,10 +32,11 @@ class Ticker:
 
     def __init__(self, core: Core) -> None:
         self._core = core
-        self._tools = _clockwork(core)
+        rounds = StreamRounds(core)
+        self._tools = _clockwork(core, rounds)
         own = (
             ScheduleSpec("recount", RECOUNT_SECONDS, lambda _: self._recount()),
-            ScheduleSpec("foreign_groups", GROUPS_SECONDS, lambda _: _look_at_groups(core)),
+            ScheduleSpec("foreign_groups", GROUPS_SECONDS, lambda _: rounds.look_at_groups()),
         )
         self._specs = (*ALL, *own)
         self._due = {spec.name: time.monotonic() + spec.seconds for spec in self._specs} | {"recount": 0.0}
@@ -63,7 +61,7 @@ class Ticker:
             log.warning("schedule %s postponed: %s", name, error.message)
 
 
-def _clockwork(core: Core) -> Clockwork:
+def _clockwork(core: Core, rounds: StreamRounds) -> Clockwork:
     redis = core.policy.forum.redis
     keys = IdempotencyKeys()
     return Clockwork(
@@ -85,7 +83,7 @@ def _clockwork(core: Core) -> Clockwork:
             lambda db, before: core.runs.jobs.prune(db, before, CHUNK),
             lambda db, before: core.letters.cut(db, CHUNK),
         ),
-        trim_streams=lambda retention: _trim(core, retention),
+        trim_streams=rounds.trim,
         retention=Retention(redis.retention_hours, redis.max_entries),
     )
 
@@ -137,47 +135,3 @@ def _lags(core: Core) -> list[CommandLag]:
 def _milliseconds(entry_id: str) -> int:
     """When an entry was added, by the server's clock, as its id says; 0 without one."""
     return int(entry_id.partition("-")[0] or 0)
-
-
-def _look_at_groups(core: Core) -> None:
-    """Health names the groups of other programs that are far behind."""
-    transport = core.redis.transport
-    if not isinstance(transport, RedisTransport) or not core.relay.connected:
-        return
-    own = core.policy.forum.redis.group
-    found = [group for topic in _every_topic(core) for group in transport.foreign_groups(topic, own)]
-    core.redis.behind = tuple(
-        {"topic": group.topic, "group": group.name, "lag": group.lag, "pending": group.pending}
-        for group in found
-        if _is_behind(group)
-    )
-
-
-def _is_behind(group: GroupInfo) -> bool:
-    if group.lag is None and group.overtaken:  # what it had not read has been trimmed
-        return True
-    waiting = (1 if group.lag is None else group.lag) + group.pending
-    unread = group.idle_seconds is None or group.idle_seconds > FOREIGN_IDLE_SECONDS
-    return waiting > FOREIGN_LAG or (unread and waiting > 0)
-
-
-def _every_topic(core: Core) -> list[str]:
-    facts = [core.topics.event(fact.TYPE) for fact in FACTS]
-    return list(dict.fromkeys([*(each.topic for each in core.subscriptions), core.topics.feed, *facts]))
-
-
-def _trim(core: Core, retention: Retention) -> None:
-    """Command entries go by age; feed and event topics by sequence, since their ids are sequences."""
-    transport = core.redis.transport
-    if not isinstance(transport, RedisTransport):
-        return
-    from metawsm.storage import log_reads
-
-    since = ago(retention.stream_hours * 3600)
-    floor = core.readers.query(lambda db: log_reads.before_window(db, since, retention.stream_entries))
-    oldest_ms = int((time.time() - retention.stream_hours * 3600) * 1000)
-    group = core.policy.forum.redis.group
-    facts = [core.topics.feed, *(core.topics.event(fact.TYPE) for fact in FACTS)]
-    wishes = {s.topic: f"{oldest_ms}-0" for s in core.subscriptions} | dict.fromkeys(facts, f"{floor + 1}-0")
-    for topic, lowest in wishes.items():
-        transport.trim(topic, group, lowest, retention.stream_entries)

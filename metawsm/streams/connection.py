@@ -31,6 +31,10 @@ SERVER_WIDE = frozenset({"READONLY", "LOADING", "MISCONF", "NOREPLICAS", "MASTER
 )
 
 
+class KeyRefused(Unavailable):
+    """One key cannot be used; the server, and so what others hold, can."""
+
+
 @frozen
 class Endpoint:
     """A server to talk to. `shown` is its url without the password, `answer_seconds` how long an answer may take."""
@@ -153,7 +157,8 @@ def error_text(error: Exception) -> str:
 def unavailable(shown: str, error: Exception) -> Unavailable:
     """Turn any failure of the driver into our error: what happened, at which server."""
     text = "Timeout waiting for the answer" if type(error) is TimeoutError else error_text(error)
-    return Unavailable(f"redis at {shown}: {text}")
+    of_a_key = isinstance(error, redis.ResponseError) and error_code(error) not in SERVER_WIDE
+    return (KeyRefused if of_a_key else Unavailable)(f"redis at {shown}: {text}")
 
 
 @contextmanager

@@ -139,6 +139,36 @@ def test_a_foreign_group_that_stalls_for_ever(broker: ServerHandle, start_artifa
         eventually(lambda: foreign_groups(daemon) == set(), timeout=12)
 
 
+SICK, BEHIND_IT = "forum.events.post.delivered", "forum.events.run.created"
+
+
+@pytest.fixture
+def beside_a_sick_key(broker: ServerHandle, start_artifact: Callable[..., Daemon]) -> Daemon:
+    """A daemon that keeps 1,000 entries; one topic is no stream, the one after it has 1,500 that nobody reads."""
+    daemon = start_artifact("--redis", broker.url, policy={"version": 2, "forum": {"redis": {"max_entries": 1000}}})
+    with broker.client() as client:
+        client.delete(SICK)
+        client.set(SICK, "x")
+        client.xgroup_create(BEHIND_IT, "reports", "0")
+        for number in range(1500):
+            client.xadd(BEHIND_IT, {"number": number})
+    return daemon
+
+
+def test_groups_behind_a_sick_key_are_looked_at(beside_a_sick_key: Daemon) -> None:
+    """Health names the group that stands still on the next topic; the log names the sick key, once."""
+    eventually(lambda: foreign_groups(beside_a_sick_key) == {(BEHIND_IT, "reports")}, timeout=12)
+    time.sleep(6)
+    assert beside_a_sick_key.log.read_text().count(f"stream {SICK} is left out") == 1
+
+
+@pytest.mark.faults
+def test_streams_behind_a_sick_key_are_trimmed(beside_a_sick_key: Daemon, broker: ServerHandle) -> None:
+    """The key is passed over, the next topic is cut."""
+    with broker.client() as client:
+        eventually(lambda: client.xlen(BEHIND_IT) == 1000, timeout=70, interval=0.5)
+
+
 def foreign_groups(daemon: Daemon) -> set[tuple[str, str]]:
     """Topic and group of those that health names as far behind."""
     redis = daemon.request("GET", "/health").body["components"]["redis"]
