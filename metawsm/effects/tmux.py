@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from metawsm.bus.outside import Pane
-from metawsm.domain.errors import Obstructed, ProgramMissing
+from metawsm.domain.errors import Obstructed, OutsideError, ProgramMissing
 from metawsm.domain.plain_text import clean
 from metawsm.effects import program
 from metawsm.effects.program import Ran
@@ -49,11 +49,11 @@ SIZE = ("-x", "200", "-y", "50")
 PANE = ":".join(
     f"#{{{name}}}"
     for name in (
-        "pane_dead", "pane_pid", "window_activity", "pane_width", "pane_height", "session_name", MARK,
+        "pid", "pane_dead", "pane_pid", "window_activity", "pane_width", "pane_height", "session_name", MARK,
         "pane_current_command",
     )
 )  # fmt: skip
-"""No name of a session and no mark has a colon; a program can call itself anything."""
+"""No name of a session and no mark of ours has a colon; a program can call itself anything."""
 
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
 
@@ -68,6 +68,7 @@ class TmuxProgram:
         self._own = bool(socket)
         place = ("-S" if "/" in socket else "-L", socket, "-f", os.devnull) if socket else ()
         self._argv = ("tmux", "-u", *place)
+        self._server = 0
 
     def version(self) -> str:
         """See the port. Raises ProgramMissing when it is too old."""
@@ -131,14 +132,14 @@ class TmuxProgram:
         """See the port. Of a session with several panes, the first one counts: it is the one that was started."""
         begin = secrets.token_hex(8)  # the name of a program may have line ends in it, and what looks like a pane
         ran = self._ask("list-panes", "-a", "-F", f"{begin}{PANE}")
-        if ran.code and ABSENT.search(ran.err):
+        if self._tells_absence(ran):
             return {}
-        self._expect(ran)
         found: dict[str, Pane] = {}
-        for line in ran.out.splitlines():
-            if line.startswith(begin):
-                pane = _pane(line.removeprefix(begin))
-                found.setdefault(pane.session, pane)
+        for line in self._expect(ran).out.splitlines():
+            with suppress(ValueError):  # somebody has set a mark with a line end
+                if line.startswith(begin):
+                    self._server, pane = _pane(line.removeprefix(begin))
+                    found.setdefault(pane.session, pane)
         return found
 
     def type_line(self, session: str, line: str) -> bool:
@@ -184,7 +185,7 @@ class TmuxProgram:
     def _of_pane(self, session: str, form: str) -> str:
         """What a format says about the session's first pane; "" when there is no such session."""
         ran = self._ask("list-panes", "-s", "-t", f"={session}", "-F", form)
-        if ran.code and ABSENT.search(ran.err):
+        if self._tells_absence(ran):
             return ""
         self._expect(ran)
         return ran.out.partition("\n")[0]
@@ -207,10 +208,20 @@ class TmuxProgram:
     def _absent(self, *args: str) -> bool:
         """Call tmux for one session; whether that is not there."""
         ran = self._ask(*args)
-        if ran.code and ABSENT.search(ran.err):
+        if self._tells_absence(ran):
             return True
         self._expect(ran)
         return False
+
+    def _tells_absence(self, ran: Ran) -> bool:
+        """Whether there is no such thing. Raises OutsideError where there may be, since only the socket has gone."""
+        if not (ran.code and ABSENT.search(ran.err)):
+            return False
+        if "No such file" in ran.err and not _within(SEEN_SECONDS, lambda: not _is_server(self._server)):
+            raise OutsideError(
+                f"The socket of tmux is gone, and its server lives: kill -USR1 {self._server} makes it anew."
+            )
+        return True
 
     def _tell(self, *args: str) -> str:
         return self._expect(self._ask(*args)).out
@@ -233,9 +244,17 @@ def _exact(text: str) -> str:
     return f"{text[:-1]}\\;" if text.endswith(";") else text
 
 
-def _pane(line: str) -> Pane:
-    dead, pid, activity, width, height, session, owner, command = line.split(":", 7)
-    return Pane(session, dead == "1", int(pid), command, float(activity), int(width), int(height), owner)
+def _pane(line: str) -> tuple[int, Pane]:
+    """The process of the server, and the pane. Raises ValueError."""
+    server, dead, pid, activity, width, height, session, owner, command = line.split(":", 8)
+    return int(server), Pane(session, dead == "1", int(pid), command, float(activity), int(width), int(height), owner)
+
+
+def _is_server(pid: int) -> bool:
+    """Whether a process is a server of tmux; where /proc does not tell, none is."""
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/comm").read_text(encoding="utf-8", errors="replace").startswith("tmux")
+    return False
 
 
 def _groups(leader: int) -> set[int]:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from metawsm.domain.errors import Obstructed, ProgramFailed
+from metawsm.domain.errors import Obstructed, OutsideError, ProgramFailed
 from metawsm.effects.tmux import TmuxProgram
 from tests.support import tmux_server
 from tests.support.eventually import eventually
@@ -286,3 +286,27 @@ def test_the_last_lines_as_plain_text(tmux: TmuxProgram, tmp_path: Path) -> None
     tmux.start("a", tmp_path, {}, ["sh", "-c", script])
     assert eventually(lambda: tmux.capture("a", 3) == "line 3000\nred\n" + "7".zfill(300))
     assert "line 101\n" in tmux.capture("a", 5000)
+
+
+def test_a_mark_with_a_line_end_is_nobodys(tmux: TmuxProgram, socket: str, tmp_path: Path) -> None:
+    """Anybody can set that of any session; the others are seen."""
+    for name in ("a", "b"):
+        tmux.start(name, tmp_path, {}, ["sleep", "100"], "run-1~bob~p")
+    _raw(socket, "set-option", "-t", "=a:", "@metawsm", "run-1~bob~p\n0:1:2")
+    assert set(tmux.panes()) == {"b"}
+
+
+def test_a_server_without_its_socket_is_not_gone(tmux: TmuxProgram, socket: str, tmp_path: Path) -> None:
+    """Nobody knows what is in it: that is no reason to begin agents twice. The command that is named brings it back."""
+    tmux.start("a", tmp_path, {}, ["sleep", "100"])
+    tmux.panes()
+    Path(socket).unlink()
+    for ask in (partial(tmux.owner, "a"), partial(tmux.has, "a"), partial(tmux.kill, "a")):
+        with pytest.raises(OutsideError, match="its server lives: kill -USR1 "):
+            ask()
+    with pytest.raises(OutsideError) as told:
+        tmux.panes()
+    subprocess.run(["sh", "-c", told.value.message.partition(": ")[2].removesuffix(" makes it anew.")], check=True)
+    eventually(lambda: set(tmux.panes()) == {"a"})
+    tmux.kill("a")
+    assert (tmux.panes(), tmux.owner("a")) == ({}, None)
