@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -21,6 +22,7 @@ from metawsm.bus.work import Queued
 from metawsm.domain.errors import MetawsmError, OutsideError
 from metawsm.domain.run_health import Seen, Thresholds, state_of
 from metawsm.domain.view import timestamp
+from metawsm.messages.json_text import to_json
 from metawsm.storage.run_reads import (
     Places,
     Watched,
@@ -70,7 +72,7 @@ class AgentWatch:
     @property
     def fault(self) -> str | None:
         """Why agents cannot be looked at, None while they can."""
-        return "; ".join(self._faults.values()) or None
+        return "; ".join(dict.fromkeys(self._faults.values())) or None
 
     def sessions(self, seconds: float) -> None:
         """The loop over sessions; ends only by being killed."""
@@ -93,13 +95,34 @@ class AgentWatch:
             look()
             self._faults.pop(what, None)
         except MetawsmError as error:
-            if self._faults.get(what) != error.message:
+            if self._is_new_fault(what, error.message):
                 log.warning("agents cannot be looked at: %s", error.message)
-            self._faults[what] = error.message
+
+    def _try_one(self, what: str, look: Callable[[], None]) -> None:
+        """Like `_try`, for one of many: whatever is wrong with it, the others are looked at."""
+        try:
+            self._try(what, look)
+        except Exception as error:
+            told = f"{what}: a fault of the program: {error!r}"
+            if self._is_new_fault(what, told):
+                log.exception("agents cannot be looked at: %s", told)
+
+    def _is_new_fault(self, what: str, told: str) -> bool:
+        """Keep why something cannot be looked at; whether that was another reason before, or none."""
+        known = self._faults.get(what)
+        self._faults[what] = told
+        return told != known
+
+    def _keep_faults(self, kind: str, current: Collection[str]) -> None:
+        """Forget those of this kind that are not looked at any more."""
+        self._faults = {
+            what: told for what, told in self._faults.items() if not what.startswith(kind) or what in current
+        }
 
     def look_at_sessions(self) -> None:
         """One look at every session, in one call of tmux."""
         agents: list[Watched] = self._read(watched_agents)
+        self._keep_faults("agent ", {_agent(agent) for agent in agents})
         if not agents:
             return
         panes, now = self._tmux.panes(), time.time()
@@ -124,12 +147,15 @@ class AgentWatch:
         """By run and agent: states that are others than those that are known."""
         news: dict[str, dict[str, Any]] = {}
         for agent, pane in looks:
-            seen = self._seen(agent, pane, now)
-            state, reason = state_of(seen, now, self._thresholds)
-            if state != agent.state:
-                told = {"state": state, "reason": reason, "exit_code": seen.exit_code, "state_since": agent.state_since}
-                news.setdefault(agent.run_id, {})[agent.name] = told
+            self._try_one(_agent(agent), partial(self._judge, agent, pane, now, news))
         return news
+
+    def _judge(self, agent: Watched, pane: Pane | None, now: float, news: dict[str, dict[str, Any]]) -> None:
+        seen = self._seen(agent, pane, now)
+        state, reason = state_of(seen, now, self._thresholds)
+        if state != agent.state:
+            told = {"state": state, "reason": reason, "exit_code": seen.exit_code, "state_since": agent.state_since}
+            news.setdefault(agent.run_id, {})[agent.name] = told
 
     def _mind_jumps(self, now: float) -> None:
         """While the machine sleeps nobody works, and a clock that is set tells of no silence: both count from here."""
@@ -163,7 +189,7 @@ class AgentWatch:
         def store(db: Db) -> list[Queued]:
             save_measures(db, measures, now)
             commands = (
-                self._internal.insert(db, "record_agents", {"run_id": run, "seen": seen}, f"seen:{run}:{now}")
+                self._internal.insert(db, "record_agents", {"run_id": run, "seen": seen}, _id_of(run, seen))
                 for run, seen in news.items()
             )
             return [command for command in commands if command is not None]
@@ -178,10 +204,16 @@ class AgentWatch:
         `every`: at those of all runs with an agent at work, else only of those to which something happened since.
         """
         pool = Pool(AT_ONCE)
-        for run in self._read(partial(self._places, every=every)):
-            for workspace in json.loads(run.workspaces):
-                if Path(workspace["path"]).is_dir():
-                    pool.spawn(self._look_at_workspace, run, workspace)
+        looks = {
+            f"workspace {workspace['name']} of {run.run_id}": partial(self._look_at_workspace, run, workspace)
+            for run in self._read(partial(self._places, every=every))
+            for workspace in json.loads(run.workspaces)
+            if Path(workspace["path"]).is_dir()
+        }
+        if every:
+            self._keep_faults("workspace ", looks)
+        for what, look in looks.items():
+            pool.spawn(self._try_one, what, look)
         pool.join()
 
     def _places(self, db: Db, every: bool) -> list[Places]:
@@ -203,10 +235,7 @@ class AgentWatch:
                 save_checkout(db, (run_id, workspace, repo), told, now)
             save_measures(db, [(run_id, agent.name, None, newest) for agent in agents], now)
 
-        try:
-            self._writer.run(store)
-        except MetawsmError as error:
-            log.warning("what was seen of %s could not be kept: %s", workspace, error.message)
+        self._writer.run(store)
 
     def _checkout(self, place: Checkout, branch: str, base: str) -> dict[str, Any]:
         try:
@@ -214,7 +243,18 @@ class AgentWatch:
             ahead = self._git.ahead(place.main, branch, base)
         except OutsideError as error:
             return {"files": [], "more": 0, "error": error.message}
-        return {"files": changes.files, "more": changes.more, "last_change_at": _text(last), "ahead": ahead}
+        moved = _text(min(last, time.time()))  # an agent can give a file and a commit any time
+        return {"files": changes.files, "more": changes.more, "last_change_at": moved, "ahead": ahead}
+
+
+def _agent(agent: Watched) -> str:
+    return f"agent {agent.name} of {agent.run_id}"
+
+
+def _id_of(run_id: str, seen: Mapping[str, Any]) -> str:
+    """The id of news: told again while its command waits, it is the same; of an agent that began anew it is another."""
+    news = sorted((name, told["state_since"], told["state"]) for name, told in seen.items())
+    return f"seen:{run_id}:{hashlib.sha256(to_json(news).encode()).hexdigest()[:32]}"
 
 
 def _text(moment: float) -> str:

@@ -173,7 +173,8 @@ class GitProgram:
         if commit not in self._commit_times:
             if len(self._commit_times) >= MOST_REMEMBERED:
                 self._commit_times.clear()
-            self._commit_times[commit] = float(git_call.tell(path, "log", "-1", "--format=%ct", commit))
+            told = git_call.tell(path, "log", "-1", "--format=%ct", commit).strip()
+            self._commit_times[commit] = float(told or 0)  # whoever writes a commit by hand can leave it out
         return self._commit_times[commit]
 
 

@@ -12,6 +12,7 @@ nothing is known, and the script has to end at once, because its end is what han
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import shutil
 from collections.abc import Sequence
@@ -51,6 +52,9 @@ exit $?
 """
 
 STATUS, PROMPT, TOKEN = "status", "prompt", "token"
+_TOLD = re.compile(r"(started|ended) ([0-9]{1,18})|(code) ([0-9]{1,3})")
+"""A line of a status file; the agent could write there what no number holds."""
+
 MOST_PROMPT = 100_000
 """Bytes; the system takes 128 KiB for one argument."""
 
@@ -88,7 +92,7 @@ class PaneLauncher:
             lines = regular_file.read(folder / STATUS).splitlines()
         except (OSError, Obstructed):  # the agent can put anything there; it must not keep us from ending it
             return Exit()
-        told = {name: int(value) for name, _, value in (line.partition(" ") for line in lines) if value.isdecimal()}
+        told = {match[1] or match[3]: int(match[2] or match[4]) for match in map(_TOLD.fullmatch, lines) if match}
         return Exit(told.get("code"), told.get("started"), told.get("ended"))
 
     def forget(self, folder: Path) -> None:

@@ -181,6 +181,8 @@ def test_nothing_known_is_not_zero(launcher: PaneLauncher, tmp_path: Path) -> No
     for text in ("", "code", "code \nended x\n", "\udcff\0"):
         (folder / STATUS).write_bytes(os.fsencode(text))
         assert launcher.exit(folder) == Exit()
+    (folder / STATUS).write_text(f"started 5\nended {'9' * 19}\ncode 9999\ncode {'9' * 5000}\n")
+    assert launcher.exit(folder) == Exit(started=5)
     (folder / STATUS).write_text("started 5\nended 9\ncode 0\n")
     assert launcher.exit(folder) == Exit(0, 5, 9)
     launcher.prepare(folder, ("true",))
