@@ -115,10 +115,12 @@ class Receiver:
         return row or self._bury(db, delivery, *self._stranger(origin))
 
     def _stranger(self, origin: str) -> tuple[str, str]:
-        database, _, _ = origin.partition("/")
-        if database == self.identity.database_id:
-            return "restored", f"it is of {origin}, before a backup was restored; this is {self.identity.origin}"
-        return "foreign", f"it is of another database, {database}; this is {self.identity.database_id}"
+        database, _, epoch = origin.partition("/")
+        if database != self.identity.database_id:
+            return "foreign", f"it is of another database, {database}; this is {self.identity.database_id}"
+        earlier = epoch.isdecimal() and len(epoch) < 20 and int(epoch) < self.identity.epoch
+        when = "before a backup was restored" if earlier else "an epoch that this database has not had"
+        return "restored", f"it is of {origin}, {when}; this is {self.identity.origin}"
 
     def external(self, db: Db, delivery: Delivery, message: Message, known_by: str = "redis") -> CommandRow | None:
         """The row of somebody else's command, whatever its origin: the stored one, or a new one.

@@ -81,10 +81,11 @@ class Refill:
         """The window's first event is there: go on behind what the feed holds, which is its beginning or all of it."""
         self._probing = False
         last = int(self._transport.last_entry_id(self._feed).partition("-")[0])
-        if last >= self._published():
+        newest = self._published()
+        if last >= newest:
             return self._end()
         self._after = max(self._after or 0, last)
-        log.warning("Redis has lost events; publishing them again from sequence %d", self._after + 1)
+        log.warning("Redis has lost events; the feed gets again what it lacks of those up to sequence %d", newest)
         return False
 
     def _restart(self, barred: set[str]) -> None:

@@ -80,12 +80,15 @@ def rows(daemon: Daemon) -> int:
 
 
 def test_messages_of_others_databases_and_lost_times_are_set_aside(daemon: Daemon, client: Any) -> None:
-    """An older epoch of ours and another database's message are dead letters with their reason, never applied."""
+    """Another epoch of ours and another database's message are dead letters with their reason, never applied."""
     publish(client, "open_thread", OPEN, "past", metadata=origin(daemon, 0))
     publish(client, "open_thread", OPEN, "other", metadata={"origin": "db-other/1"})
+    publish(client, "open_thread", OPEN, "future", metadata=origin(daemon, 7))
     publish(client, "open_thread", OPEN, "behind")
     assert outcome(daemon, "behind")["status"] == "applied"
-    assert [reason for reason, _ in letters(daemon)] == ["restored", "foreign"]
-    assert "db-other" in letters(daemon)[1][1]
+    told = letters(daemon)
+    assert [reason for reason, _ in told] == ["restored", "foreign", "restored"]
+    for part, (_, error) in zip(("before a backup was restored", "db-other", "/7, an epoch that"), told, strict=True):
+        assert part in error
     eventually(lambda: nothing_pending(client))
     assert len(threads(daemon)) == 1

@@ -95,6 +95,21 @@ def test_a_feed_that_got_newer_entries_is_emptied_and_filled(
         check_streams(daemon, client)
 
 
+def test_an_emptied_redis_is_told_as_it_is(server: ServerHandle, start_daemon: Callable[..., Daemon]) -> None:
+    """Everything is published again, and nothing else is said."""
+    daemon = start_daemon("--redis", server.url)
+    for _ in range(3):
+        assert ask(daemon) == 201
+    assert daemon.stop() == 0
+    with server.client() as client:
+        client.flushall()
+        daemon.start()
+        check_streams(daemon, client)
+    log = daemon.log.read_text()
+    assert "Redis has lost events; the feed gets again what it lacks of those up to sequence 3" in log
+    assert "from sequence" not in log
+
+
 def test_a_feed_that_ends_too_early_is_continued(server: ServerHandle, start_daemon: Callable[..., Daemon]) -> None:
     """A server that comes back with an older state (its last second was not on disk) gets what it lacks."""
     daemon = start_daemon("--redis", server.url)
