@@ -330,7 +330,7 @@ class _Builder:
         feed_was_gone = any(each.topic == feed for each in created)
         if owner := self._stranger_on_feed():
             log.warning("the feed %s holds events of database %s; it and the event topics are filled anew", feed, owner)
-            self._empty([feed, *self.event_topics], "0-0")  # its readers have seen none of ours
+            self._empty([*self.event_topics, feed], "0-0")  # the feed last: it tells whether all is done
             refill.begin(surely=True)
         elif feed_was_gone or int(last) < self.readers.query(log_reads.published):
             refill.begin()

@@ -159,6 +159,16 @@ class TransportSuite:
         assert not transport.exchange([], [], [there]).deliveries
         assert transport.last_entry_id("there") == "0-0"
 
+    def test_the_last_message_is_shown_to_whoever_asks(self, connect: Connect) -> None:
+        """Nothing is taken by it; there is none in an empty stream, and none where there is no stream."""
+        transport, read = connect("one"), Subscription("ending", "g")
+        assert transport.last_message("ending") is None
+        transport.ensure([read])
+        assert transport.last_message("ending") is None
+        publish(transport, "ending", [message(1), message(2)])
+        assert transport.last_message("ending") == message(2)
+        assert len(transport.exchange([], [], [read]).deliveries) == 2
+
     def test_listen_wakes_and_times_out(self, connect: Connect) -> None:
         """A listener returns nothing when the time is over, and at once when something comes."""
         transport, read = connect("one"), Subscription("wake", "g")

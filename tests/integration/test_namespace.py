@@ -27,9 +27,9 @@ def ask(daemon: Daemon, times: int) -> None:
         assert daemon.request("POST", "/forum/threads", ASK).status == 201
 
 
-def refused(folder: Path, redis: str) -> str:
+def refused(folder: Path, redis: str, *options: str) -> str:
     """What `serve` in that folder ends with."""
-    command = [*COMMAND, "serve", "--addr", "127.0.0.1:0", "--redis", redis]
+    command = [*COMMAND, "serve", "--addr", "127.0.0.1:0", "--redis", redis, *options]
     ended = subprocess.run(command, cwd=folder, env=environment(), capture_output=True, text=True, timeout=20)
     assert ended.returncode == 1, ended.stderr
     assert "Traceback" not in ended.stderr
@@ -101,6 +101,19 @@ def test_a_database_made_anew_in_its_place_takes_over(daemon: Daemon, server: Se
         assert client.xlen(FEED) == client.xlen(TOPIC) == 0
         ask(daemon, 1)
         is_like_the_log(daemon, client)
+
+
+def test_two_databases_in_one_folder_do_not_share_its_bundled_server(start_daemon: Callable[..., Daemon]) -> None:
+    """The one that comes while the first is stopped is told what to do, and the first one goes on."""
+    daemon = start_daemon("--redis", "embedded://")
+    ask(daemon, 2)
+    assert daemon.stop() == 0
+    told = refused(daemon.folder, "embedded://", "--db", ".metawsm/other.db")
+    assert f"{daemon.database} on " in told
+    assert "keep each database in a folder of its own; if nobody needs the other one's streams any more, delete" in told
+    daemon.start()
+    ask(daemon, 1)
+    assert "filled anew" not in daemon.log.read_text()
 
 
 @pytest.mark.parametrize("key", [KEY, CLAIM])

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 from metawsm.bus.ports import Ack, Message, Publication, Subscription
+from metawsm.domain.errors import Unavailable
 from metawsm.streams.transport import RedisTransport
 from tests.support.redis_servers import ServerHandle
 
@@ -168,3 +171,45 @@ def test_an_emptied_stream_can_be_filled_from_below(connect: Connect) -> None:
     assert transport.ensure([OWN]) == [OWN]
     fill(transport, 3)
     assert [delivery.entry_id for delivery in transport.exchange([], [], [OWN]).deliveries] == ["1-0", "2-0", "3-0"]
+
+
+def test_a_key_of_another_type_is_left_alone_when_streams_are_emptied(broker: ServerHandle, connect: Connect) -> None:
+    """It holds no entry of ours, and does not keep the others from being emptied."""
+    transport = connect()
+    fill(transport, 1)
+    with broker.client() as client:
+        client.set("text", "mine")
+        transport.empty(["text", "feed"], "0-0")
+        assert (client.get("text"), client.exists("feed")) == (b"mine", 0)
+
+
+def test_a_fence_bars_what_changes_streams_and_what_is_read(broker: ServerHandle, connect: Connect) -> None:
+    """Once the lease has run out nothing is sent; an answer that came while it ran out is not handed out."""
+    answers: list[str] = []
+
+    def fence() -> None:
+        if answers and answers.pop() == "run out":
+            raise Unavailable("run out")
+
+    transport, read = connect(fence=fence), Subscription("feed", "g")
+    fill(transport, 1)
+    transport.ensure([read])
+    barred: list[Callable[[], object]] = [
+        lambda: transport.exchange([], [], [read]),
+        lambda: transport.listen([read], 0.01),
+        lambda: transport.pending(read),
+        lambda: transport.claim_idle(read, 0.0),
+        lambda: transport.empty(["feed"], "0-0"),
+        lambda: transport.trim("feed", "g", max_len=0),
+    ]
+    for ask in barred:
+        answers[:] = ["run out"]
+        with pytest.raises(Unavailable, match="run out"):
+            ask()
+    with broker.client() as client:
+        assert client.xinfo_groups("feed")[0]["entries-read"] in (0, None)
+        answers[:] = ["run out", "held"]  # asked before it is sent, then again
+        with pytest.raises(Unavailable, match="run out"):
+            transport.exchange([], [], [read])
+        assert client.xlen("feed") == 1
+    assert len(transport.pending(read)) == 1
