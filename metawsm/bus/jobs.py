@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -11,7 +12,10 @@ from attrs import frozen
 
 from metawsm.bus.outside import Checkout, Docs, Git, Launcher, Tmux, Workspaces
 from metawsm.domain.errors import NotFound, Obstructed
+from metawsm.domain.plain_text import clean
 from metawsm.domain.run import Run, RunAgent, Step
+from metawsm.domain.run_events import Workspace
+from metawsm.domain.run_rules import Gate
 
 Result = Mapping[str, Any]
 MOST_SHOWN = 4096  # characters of an error
@@ -151,6 +155,29 @@ def checkout(run: Run, step: Step, workspace: str | None = None) -> Checkout:
         mend = f"metawsm.pyz cleanup --run-id {run.run_id}"
         raise Obstructed(f"{place} is not there any more: {mend}, and then resume, makes it anew from its branch")
     return Checkout(place, Path(run.repositories[repo]))
+
+
+def on_branch(tools: JobTools, run: Run, step: Step) -> Checkout:
+    """The checkout a step commits in. Raises Obstructed where it is not on the run's branch."""
+    place = checkout(run, step)
+    gate = strayed(tools, run.workspace(step.args["workspace"]), place)
+    if gate is not None:
+        raise Obstructed(gate.told(), details={"gates": [{"text": gate.text, "mend": gate.mend}]})
+    return place
+
+
+def strayed(tools: JobTools, workspace: Workspace, place: Checkout) -> Gate | None:
+    """What bars a run whose checkout is not on its branch: commits there are not on it. The mend brings them there."""
+    found, branch = tools.git.current_branch(place), workspace.branch
+    if found == branch:
+        return None
+    where = f'branch "{clean(found)}"' if found else "no branch"
+    text = f'workspace {workspace.name} repo {place.path.name} is on {where}, not on "{clean(branch)}"'
+    git, commit = ("git", "-C", str(place.path)), tools.git.newest_commit(place)
+    if not tools.git.branch_exists(place.main, branch):
+        return Gate(text, shlex.join([*git, "switch", "--create", branch]))
+    merge = f" && {shlex.join([*git, 'merge', commit])}" if commit else ""
+    return Gate(text, f"{shlex.join([*git, 'switch', branch])}{merge}")
 
 
 def has_session(tools: JobTools, run: Run, agent: RunAgent) -> bool:

@@ -1,6 +1,7 @@
 """What bars the closing of a run, or its merging, outside of it.
 
-Uncommitted work, missing documents, a merge that cannot succeed; for a plain merge only the last.
+Work that is not on the run's branch, or only in a submodule, and a merge that cannot succeed; at a close also work that
+is not committed, and missing documents.
 """
 
 from __future__ import annotations
@@ -9,11 +10,12 @@ import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
-from metawsm.bus.jobs import DOCS, Job, JobSpec, JobTools, Result, record_step, step_of
+from metawsm.bus.jobs import DOCS, Job, JobSpec, JobTools, Result, record_step, step_of, strayed
 from metawsm.bus.outside import Checkout
 from metawsm.domain.errors import Obstructed
 from metawsm.domain.plain_text import clean
 from metawsm.domain.run import SEED_DOCS, Run
+from metawsm.domain.run_events import Workspace
 from metawsm.domain.run_plan import MERGE_BRANCH
 from metawsm.domain.run_rules import Gate, mend_of_merge
 
@@ -23,11 +25,18 @@ SHOWN, LONGEST = 5, 200  # files of a checkout that are named, and characters of
 def do(tools: JobTools, job: Job) -> Result:
     """Look at every workspace and every merge to come; everything that bars is told at once, nothing is changed."""
     run, step = step_of(tools, job)
-    gates = [*_gone(run)] or [*(_unclosable(tools, run) if step.action == "close" else ()), *_unmergeable(tools, run)]
+    gates = list(dict.fromkeys([*_gone(run)] or _found(tools, run, step.action)))
     if gates:
         told = [{"text": gate.text, "mend": gate.mend} for gate in gates]
         raise Obstructed("; ".join(gate.told() for gate in gates), details={"gates": told})
     return {}
+
+
+def _found(tools: JobTools, run: Run, action: str) -> list[Gate]:
+    """Whether a branch can be merged is not known before all that belongs on it is there."""
+    elsewhere = [*_strayed(tools, run)]
+    unclosable = [*_unclosable(tools, run)] if action == "close" else []
+    return [*elsewhere, *_unpublished(tools, run), *unclosable, *(() if elsewhere else _unmergeable(tools, run))]
 
 
 def _unclosable(tools: JobTools, run: Run) -> Iterator[Gate]:
@@ -44,6 +53,27 @@ def _gone(run: Run) -> Iterator[Gate]:
                 yield Gate(f"{place} is not there any more", f"metawsm.pyz cleanup --run-id {run.run_id}")
 
 
+def _places(run: Run) -> Iterator[tuple[Workspace, Checkout]]:
+    for workspace in run.workspaces:
+        for repo in run.repos:
+            yield workspace, Checkout(Path(workspace.path, repo), Path(run.repositories[repo]))
+
+
+def _strayed(tools: JobTools, run: Run) -> Iterator[Gate]:
+    for workspace, place in _places(run):
+        if gate := strayed(tools, workspace, place):
+            yield gate
+
+
+def _unpublished(tools: JobTools, run: Run) -> Iterator[Gate]:
+    """The base would name commits of submodules that are nowhere else, and that a cleanup would remove."""
+    for workspace, place in _places(run):
+        for name, commits in tools.git.unpublished(place).items():
+            told = f"has commits in submodule {clean(name)} that are on no remote: {'; '.join(commits)}"
+            push = ["git", "-C", str(place.path / name), "push", "origin", f"HEAD:refs/heads/{workspace.branch}"]
+            yield Gate(f"workspace {workspace.name} repo {place.path.name} {told}", shlex.join(push))
+
+
 def _unsynced(run: Run) -> Iterator[Gate]:
     newest = {(s.args["workspace"], s.args["ticket"]): s for s in run.steps if s.kind == SEED_DOCS}
     for (workspace, ticket), step in newest.items():
@@ -53,18 +83,16 @@ def _unsynced(run: Run) -> Iterator[Gate]:
 
 
 def _dirty(tools: JobTools, run: Run) -> Iterator[Gate]:
-    for workspace in run.workspaces if tools.require_clean_git else ():
-        for repo in run.repos:
-            place = Path(workspace.path, repo)
-            changes = tools.git.status(Checkout(place, Path(run.repositories[repo])))
-            if changes.files:
-                more = len(changes.files) - SHOWN + changes.more
-                files = ", ".join(clean(name)[:LONGEST] for name in changes.files[:SHOWN]) + (
-                    f" and {more} more" if more > 0 else ""
-                )
-                text = f"workspace {workspace.name} repo {repo} has uncommitted changes: {files}"
-                where = shlex.quote(str(place))
-                yield Gate(text, f"git -C {where} add --all && git -C {where} commit")
+    for workspace, place in _places(run) if tools.require_clean_git else ():
+        changes = tools.git.status(place)
+        if changes.files:
+            more = len(changes.files) - SHOWN + changes.more
+            files = ", ".join(clean(name)[:LONGEST] for name in changes.files[:SHOWN]) + (
+                f" and {more} more" if more > 0 else ""
+            )
+            text = f"workspace {workspace.name} repo {place.path.name} has uncommitted changes: {files}"
+            where = shlex.quote(str(place.path))
+            yield Gate(text, f"git -C {where} add --all && git -C {where} commit")
 
 
 def _undocumented(tools: JobTools, run: Run) -> Iterator[Gate]:

@@ -53,6 +53,8 @@ def _made(tools: JobTools, run: Run, step: Step) -> Workspace:
                 raise Obstructed(
                     f"there is no workspace {planned.name} to work in; name one that exists, or use create"
                 )
+            if not found.branch:
+                raise Obstructed(f"workspace {planned.name} is on no branch: check one out in each repository there")
             return found
         case "fork":
             return tools.workspaces.fork(planned.name, step.args["source"], planned.branch)

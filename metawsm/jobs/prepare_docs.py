@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from metawsm.bus.jobs import DOCS, Job, JobSpec, JobTools, Result, checkout, moment, record_step, step_of
+from metawsm.bus.jobs import DOCS, Job, JobSpec, JobTools, Result, moment, on_branch, record_step, step_of
 from metawsm.domain.run_brief import brief_page, brief_title, work_title
 
 TOPICS = ("core",)
@@ -12,7 +12,7 @@ INDEX = "index.md"
 def do(tools: JobTools, job: Job) -> Result:
     """Find or make the ticket's folder, and write the brief."""
     run, step = step_of(tools, job)
-    place, ticket = checkout(run, step), step.args["ticket"]
+    place, ticket = on_branch(tools, run, step), step.args["ticket"]
     today = moment(step).date()
     folder = tools.docs.ensure(place.path / DOCS, ticket, work_title(run.brief), TOPICS, today)
     result, pages = {"documents": str(folder)}, [folder / INDEX]

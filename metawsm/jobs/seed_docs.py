@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from metawsm.bus.jobs import DOCS, Job, JobSpec, JobTools, Result, checkout, record_step, step_of
+from metawsm.bus.jobs import DOCS, Job, JobSpec, JobTools, Result, on_branch, record_step, step_of
 
 
 def do(tools: JobTools, job: Job) -> Result:
@@ -13,7 +13,7 @@ def do(tools: JobTools, job: Job) -> Result:
     source, ticket = Path(run.repositories[step.args["repo"]], DOCS), step.args["ticket"]
     if tools.docs.find(source, ticket) is None:
         return {"revision": "none"}
-    place = checkout(run, step)
+    place = on_branch(tools, run, step)
     seeded = tools.docs.seed(source, place.path / DOCS, ticket)
     tools.git.commit_all(place, f"{ticket}: ticket documents", [DOCS])
     return {"revision": seeded.revision}
