@@ -92,6 +92,10 @@ class Store(Protocol):
         """Insert the run's rows, or update those that changed."""
         ...
 
+    def other_run_in(self, db: Db, run_id: str, workspace: str) -> str | None:
+        """Another run that is not over and has this workspace, or None."""
+        ...
+
     def ticket_of_run(self, db: Db, run_id: str) -> str:
         """The first ticket of a run; empty where there is no such run."""
         ...
@@ -186,6 +190,10 @@ class Work:
         if run is None:
             raise NotFound(f"there is no run {run_id}")
         return run
+
+    def other_run_in(self, run_id: str, workspace: str) -> str | None:
+        """Another run that is not over and has this workspace, or None."""
+        return self.store.other_run_in(self.db, run_id, workspace)
 
     def record_run(self, before: Run | None, facts: Sequence[RunFact]) -> Run:
         """Make facts about a run durable in this transaction, each step that begins with its job."""

@@ -36,6 +36,11 @@ ON CONFLICT (run_id, agent_name) DO UPDATE SET ticket = excluded.ticket
 WHERE NOT EXISTS (SELECT 1 FROM forum_threads t WHERE t.thread_id = forum_control_threads.thread_id)
 """
 _RUN_TICKET = "SELECT ticket FROM run_tickets WHERE run_id = ? AND position = 0"
+_OTHER_RUN = """
+SELECT run_id FROM runs WHERE state NOT IN ('closed', 'stopped') AND run_id != ? AND EXISTS (
+    SELECT 1 FROM json_each(workspaces_json) WHERE value ->> 'name' = ?)
+ORDER BY created_sequence LIMIT 1
+"""
 _AGENT_TICKET = "SELECT ticket FROM agents WHERE run_id = ? AND agent_name = ?"
 _SIGNALS = """
 SELECT signal_json FROM forum_posts
@@ -99,6 +104,10 @@ class ForumStore:
     def save_run(self, db: Db, before: Run | None, run: Run) -> None:
         """Insert or update the run's rows."""
         run_rows.save_run(db, before, run)
+
+    def other_run_in(self, db: Db, run_id: str, workspace: str) -> str | None:
+        """The oldest such run, or None."""
+        return next((str(found) for (found,) in db.execute(_OTHER_RUN, (run_id, workspace))), None)
 
     def ticket_of_run(self, db: Db, run_id: str) -> str:
         """The run's first ticket, or an empty text."""

@@ -93,6 +93,23 @@ def test_refusals_are_outcomes(lab: RunLab) -> None:
     assert (refused.code, refused.faults) == ("invalid_fields", {"agents": ["no agent 'eve'; known are: agent"]})
 
 
+def test_the_workspace_of_another_run_is_not_cleaned_up(lab: RunLab) -> None:
+    """The run that works in it is named, until it is over; sessions alone may be ended at any time."""
+    lab.do("start_run", **START)
+    place = lab.run().workspaces[0].name
+    reuse: dict[str, Any] = {"tickets": ["MET-2"], "repos": ["app"], "strategy": "reuse", "source": place}
+    lab.do("start_run", **reuse, run_id="run-8")
+    for force, dry in ((False, False), (True, False), (False, True)):
+        refused = lab.do("cleanup_run", "run-7", force=force, dry_run=dry)
+        assert (refused.code, f"run run-8 works in workspace {place}" in refused.message) == (
+            "illegal_transition", True,
+        )  # fmt: skip
+    assert lab.do("cleanup_run", "run-8", dry_run=True).kind == "applied"  # it removes none
+    assert lab.do("cleanup_run", "run-7", keep_workspaces=True).kind == "applied"
+    lab.writer.run(partial(_bring, run_id="run-8", state="stopped"))
+    assert lab.do("cleanup_run", "run-7").kind == "applied"
+
+
 @pytest.mark.parametrize(
     ("body", "field"),
     [
