@@ -49,6 +49,11 @@ def _git_folder(main: Path) -> Path:
     return _followed(pointer) or _real(pointer if pointer.exists() else main)
 
 
+def has_line_ends(main: Path) -> bool:
+    """Whether the path of any of its worktrees has line ends in it."""
+    return any("\n" in _text(file) for file in (_git_folder(main) / "worktrees").glob("*/gitdir"))
+
+
 def _followed(pointer: Path) -> Path | None:
     """The folder that a `.git` file names, which may be relative to the file's; None where it is no such file."""
     text = _text(pointer)

@@ -13,7 +13,7 @@ from attrs import frozen
 from metawsm.bus.outside import Changes, Checkout, Worktree
 from metawsm.domain.errors import Obstructed
 from metawsm.domain.plain_text import clean
-from metawsm.effects import file_lock, git_call, git_pointer, git_submodules
+from metawsm.effects import file_lock, git_call, git_pointer, git_submodules, program
 
 OURS = ".metawsm"
 """A folder of ours beside worktrees; it goes with the workspace."""
@@ -133,11 +133,11 @@ def _refuse_branch(repo: Path, entry: _Entry, branch: str) -> None:
     if entry.tree.branch != branch:
         return
     if entry.there:
-        raise Obstructed(f'Branch "{branch}" of {repo} is checked out at {entry.tree.path} already.')
+        raise Obstructed(f'Branch "{branch}" of {repo} is checked out at {clean(str(entry.tree.path))} already.')
     mend = shlex.join(["git", "-C", str(repo), "worktree", "remove", "--force", entry.told])
     raise Obstructed(
-        f'Branch "{branch}" of {repo} is checked out at {entry.tree.path}, which is not there: bring it back, or'
-        f" have it forgotten with {mend}"
+        f'Branch "{branch}" of {repo} is checked out at {clean(str(entry.tree.path))}, which is not there:'
+        f" bring it back, or have it forgotten with {clean(mend)}"
     )
 
 
@@ -170,12 +170,25 @@ def _take_away(repo: Path, path: Path, *, force: bool) -> None:
 
 
 def _entries(repo: Path) -> list[_Entry]:
-    return list(_parse(git_call.tell(repo, "worktree", "list", "--porcelain")))
+    return list(_parse(_listing(repo)))
+
+
+def _listing(repo: Path) -> str:
+    """What git lists, each line ended by NUL: a path may have line ends, and what looks like an entry behind them."""
+    listing = ("worktree", "list", "--porcelain")
+    ran = git_call.ask(repo, *listing, "-z")
+    if ran.code == 0:
+        return ran.out
+    if ran.code != git_call.UNKNOWN_OPTION:
+        raise program.failure(["git", *listing], ran)
+    if git_pointer.has_line_ends(repo):
+        raise Obstructed(f"{repo} has a worktree whose path has line ends: move it, or install git 2.36 or newer.")
+    return git_call.tell(repo, *listing).replace("\n", "\0")
 
 
 def _parse(out: str) -> Iterator[_Entry]:
-    for number, paragraph in enumerate(out.split("\n\n")):
-        marks = dict(line.partition(" ")[::2] for line in paragraph.splitlines())
+    for number, paragraph in enumerate(out.split("\0\0")):
+        marks = dict(line.partition(" ")[::2] for line in paragraph.split("\0"))
         if "worktree" in marks and "bare" not in marks:
             branch = marks.get("branch", "").removeprefix("refs/heads/")
             told = marks["worktree"]

@@ -184,6 +184,40 @@ def test_a_removal_that_was_cut_off_is_completed_by_force(repo: Path, tmp_path: 
     assert len(GIT.worktrees(repo)) == 1
 
 
+def _forged(folder: Path) -> Path:
+    return Path(f"{folder}/x\n\nworktree {folder}/evil\nHEAD {'0' * 40}\nbranch refs/heads/main\n\nworktree {folder}/y")
+
+
+def test_a_path_forges_no_worktree(repo: Path, tmp_path: Path) -> None:
+    """Its line ends are its own: nothing is merged where such a path says that the base is checked out."""
+    git(repo, "checkout", "-q", "--detach")
+    forged = _forged(tmp_path)
+    GIT.add_worktree(repo, forged, "task/one", "main")
+    evil = repository(tmp_path / "evil")
+    assert [(tree.path, tree.branch) for tree in GIT.worktrees(repo)] == [(repo, ""), (forged, "task/one")]
+    made = commit(forged, "work", "x")
+    merged = GIT.merge(repo, "task/one", "main", "merge")
+    assert git(repo, "rev-parse", "main^2", "main") == f"{made}\n{merged.commit}"
+    assert git(evil, "log", "--oneline").count("\n") == 0
+
+
+def test_an_older_git_lists_its_worktrees(repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before 2.36 it has no form that ends each entry with what no path has."""
+    old = tmp_path / "bin" / "git"
+    old.parent.mkdir()
+    old.write_text(
+        f'#!/bin/sh\ncase "$*" in *"list --porcelain -z"*) exit 129 ;; esac\nexec {shutil.which("git")} "$@"\n'
+    )
+    old.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{old.parent}:{os.environ['PATH']}")
+    GIT.add_worktree(repo, tmp_path / "app", "task/one", "main")
+    assert [tree.path for tree in GIT.worktrees(repo)] == [repo, tmp_path / "app"]
+    forged = _forged(tmp_path)
+    git(repo, "worktree", "add", "-q", "-b", "task/two", str(forged))
+    with pytest.raises(Obstructed, match=f"{repo} has a worktree whose path has line ends"):
+        GIT.worktrees(repo)
+
+
 def test_only_an_empty_branch_is_dropped(repo: Path, tmp_path: Path) -> None:
     """One with commits of its own, or checked out, stays; one that is gone is fine."""
     path = tmp_path / "app"
