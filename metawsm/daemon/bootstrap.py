@@ -330,7 +330,8 @@ class _Builder:
         feed_was_gone = any(each.topic == feed for each in created)
         if owner := self._stranger_on_feed():
             log.warning("the feed %s holds events of database %s; it and the event topics are filled anew", feed, owner)
-            self._empty([*self.event_topics, feed], "0-0")  # the feed last: it tells whether all is done
+            # Readers begin anew, they have seen none of ours. The feed comes last: it tells whether all is done.
+            self._empty([*self.event_topics, feed], "0-0")
             refill.begin(surely=True)
         elif feed_was_gone or int(last) < self.readers.query(log_reads.published):
             refill.begin()
