@@ -262,7 +262,10 @@ class Tmux(Protocol):
         ...
 
     def panes(self) -> dict[str, Pane]:
-        """The pane of every session, by session, in one call of tmux; empty when no server runs."""
+        """The pane of every session, by session, in one call of tmux; empty when no server runs.
+
+        OutsideError when nothing can be known: the server is there, and does not answer.
+        """
         ...
 
     def type_line(self, session: str, line: str) -> bool:

@@ -42,7 +42,7 @@ def _acquire(file: Path, deadline: float) -> int:
 def _opened(file: Path) -> int:
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        return os.open(file, os.O_RDWR | os.O_CREAT, 0o600)
+        return os.open(file, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
     except OSError as error:
         raise OutsideError(f"{file} cannot be made: {error.strerror}.") from error
 

@@ -7,7 +7,6 @@ in the checkout that has the base, else as a mere reference. So neither a confli
 from __future__ import annotations
 
 import shlex
-import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +14,7 @@ from pathlib import Path
 from metawsm.bus.outside import Checkout, Merged
 from metawsm.domain.errors import MergeConflict, Obstructed
 from metawsm.domain.plain_text import clean
-from metawsm.effects import file_lock, git_call, git_status, git_worktrees, program
+from metawsm.effects import file_lock, folder_tree, git_call, git_status, git_worktrees, program
 
 ALONE = ("-c", "maintenance.auto=false", "-c", "gc.auto=0")
 """It leaves nobody behind who would keep the lock."""
@@ -117,7 +116,7 @@ def _passing_worktree(repo: Path, tip: str, start: str) -> Iterator[tuple[Path, 
     with file_lock.held(place / "lock", git_call.SLOW_SECONDS) as lock:
         for left in {*place.glob("merge-*"), *git_worktrees.below(repo, place)}:
             git_worktrees.remove(repo, left, force=True)
-            shutil.rmtree(left, ignore_errors=True)
+            folder_tree.remove(left, quietly=True)
         try:
             add = ("worktree", "add", "--detach", str(bench), start)
             git_call.tell(repo, *add, timeout=git_call.SLOW_SECONDS, keeps=lock)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shlex
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from attrs import frozen
 from metawsm.bus.outside import Changes, Checkout, Worktree
 from metawsm.domain.errors import Obstructed
 from metawsm.domain.plain_text import clean
-from metawsm.effects import file_lock, git_call, git_pointer, git_submodules, program
+from metawsm.effects import file_lock, folder_tree, git_call, git_pointer, git_submodules, program
 
 OURS = ".metawsm"
 """A folder of ours beside worktrees; it goes with the workspace."""
@@ -95,7 +94,7 @@ def remove(repo: Path, path: Path, *, force: bool) -> None:
         _take_away(repo, path, force=force)
         return
     if path.exists():  # a removal was cut off before, or somebody else's folder or repository took the place
-        shutil.rmtree(path)
+        folder_tree.remove(path)
     _forget(repo, entry, force=force)
 
 

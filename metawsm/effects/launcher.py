@@ -21,7 +21,7 @@ from pathlib import Path
 
 from metawsm.bus.outside import Exit
 from metawsm.domain.errors import Obstructed, OutsideError
-from metawsm.effects import regular_file
+from metawsm.effects import folder_tree, regular_file
 from metawsm.effects.agent_program import takes_text
 
 SCRIPT = """\
@@ -97,8 +97,7 @@ class PaneLauncher:
 
     def forget(self, folder: Path) -> None:
         """See the port."""
-        with suppress(FileNotFoundError):
-            shutil.rmtree(folder)
+        folder_tree.remove(folder)
 
     def search_path(self) -> str:
         """See the port. The wrapper is written if it is not there, or calls something else."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import stat
 import time
 from collections.abc import Iterator, Sequence
@@ -21,7 +20,7 @@ from metawsm.bus.outside import Seeded
 from metawsm.domain.errors import Obstructed, OutsideError
 from metawsm.domain.names import name_fault
 from metawsm.domain.plain_text import clean
-from metawsm.effects import git_call, program, regular_file
+from metawsm.effects import folder_tree, git_call, program, regular_file
 from metawsm.effects import ticket_pages as pages
 
 FOLDERS = ("design", "reference", "playbooks", "scripts", "sources", ".meta", "various", "archive")
@@ -112,7 +111,7 @@ class TicketDocs:
         folder = parent / f"{ticket}--{pages.slug(title, ticket)}"
         _refuse_links(root, folder)
         draft = _aside(folder, "new")
-        shutil.rmtree(draft, ignore_errors=True)
+        folder_tree.remove(draft, quietly=True)
         for name in FOLDERS:
             _make(draft / name)
         inherited = {"Topics": pages.items(topics)}
@@ -157,7 +156,7 @@ def _tickets(root: Path, ticket: str) -> Iterator[Path]:
         folder, depth = places.pop()
         for entry in _entries(folder):
             if (number := next(seen)) % 100 == 0:
-                time.sleep(0)  # in the serving process others have their turn
+                time.sleep(0.001)  # in the serving process others have their turn
             if number > MOST_ENTRIES:
                 raise Obstructed(f"{root} has more than {MOST_ENTRIES} files and folders: remove what does not belong.")
             if not entry.is_dir(follow_symlinks=False):
@@ -240,7 +239,7 @@ def _settle(draft: Path, folder: Path) -> None:
         for path in sorted(draft.iterdir(), key=lambda each: each.name == INDEX):
             if not (folder / path.name).exists():
                 path.rename(folder / path.name)
-        shutil.rmtree(draft)
+        folder_tree.remove(draft)
     except OSError as error:
         raise OutsideError(f"{folder} cannot be made: {error.strerror}.") from error
 
@@ -255,7 +254,7 @@ def _replace(source: Path, target: Path) -> None:
     _refuse_strange(source)
     new, old = _aside(target, "new"), _aside(target, "old")
     for path in (new, old):
-        shutil.rmtree(path, ignore_errors=True)
+        folder_tree.remove(path, quietly=True)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         program.check(["cp", "-RPp", str(source), str(new)], timeout=git_call.SLOW_SECONDS)
@@ -268,7 +267,7 @@ def _replace(source: Path, target: Path) -> None:
         if old.exists() and not target.exists():
             old.rename(target)
         for path in (new, old):
-            shutil.rmtree(path, ignore_errors=True)
+            folder_tree.remove(path, quietly=True)
 
 
 def _refuse_strange(folder: Path) -> None:

@@ -7,7 +7,6 @@ from the disk each time, so there is nothing that could say otherwise.
 from __future__ import annotations
 
 import re
-import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from itertools import islice
@@ -16,7 +15,7 @@ from pathlib import Path
 from metawsm.bus.outside import Checkout, Git, Start, Workspace
 from metawsm.domain.errors import Obstructed
 from metawsm.domain.plain_text import clean
-from metawsm.effects import git_pointer, git_worktrees
+from metawsm.effects import folder_tree, git_pointer, git_worktrees
 from metawsm.effects.git_worktrees import OURS
 
 MOST_INSIDE = 1000
@@ -78,8 +77,8 @@ class WorktreeWorkspaces:
             if (main / ".git").exists():
                 self._git.remove_worktree(main, path, force=force)
             if force:
-                shutil.rmtree(path, ignore_errors=True)
-        shutil.rmtree(self._place(name) / OURS, ignore_errors=True)
+                folder_tree.remove(path, quietly=True)
+        folder_tree.remove(self._place(name) / OURS, quietly=True)
         with suppress(OSError):  # it is not there, or somebody else's files are in it
             self._place(name).rmdir()
 

@@ -16,7 +16,7 @@ from typing import Any
 from metawsm.bus.outside import Checkout, Git, Workspace
 from metawsm.domain.errors import Obstructed, OutsideError, ProgramFailed
 from metawsm.domain.plain_text import clean
-from metawsm.effects import git_call, git_worktrees, program
+from metawsm.effects import git_call, git_worktrees, program, regular_file
 from metawsm.effects.workspace import checked_name
 
 _MEND = "`metawsm.pyz cleanup` removes what was made, and `resume` begins anew"
@@ -149,7 +149,7 @@ class WsmWorkspaces:
 
     def _read(self, file: str | Path) -> Mapping[str, Any]:
         try:
-            told = json.loads((self._state / file).read_text(encoding="utf-8"))
+            told = json.loads(regular_file.read(Path(os.path.realpath(self._state / file))))
         except FileNotFoundError:
             return {}
         except (OSError, ValueError) as error:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -12,19 +14,20 @@ from pathlib import Path
 import pytest
 
 from metawsm.bus.outside import Exit
-from metawsm.domain.errors import Obstructed
-from metawsm.effects import regular_file
+from metawsm.domain.errors import Obstructed, OutsideError
+from metawsm.effects import file_lock, regular_file
 from metawsm.effects.agent_program import takes_text
 from metawsm.effects.git import GitProgram
 from metawsm.effects.launcher import STATUS, PaneLauncher
 from metawsm.effects.ticket_docs import MOST_ENTRIES, TicketDocs
 from metawsm.effects.workspace import MOST_INSIDE, WorktreeWorkspaces
-from tests.support import repositories
+from metawsm.effects.wsm import WsmWorkspaces
+from tests.support import repositories, sources
 from tests.support.repositories import repository
 
 DOCS = TicketDocs()
 TODAY, AT = date(2026, 5, 4), datetime(2026, 5, 4, 10, 0, tzinfo=UTC)
-SECONDS = 20
+SECONDS = 40
 Put = Callable[[Path], object]
 
 
@@ -167,3 +170,70 @@ def test_a_search_without_end_is_given_up(root: Path) -> None:
         os.mknod(root / "2026" / "05" / f"x{number}")
     with pytest.raises(Obstructed, match=f"{root} has more than {MOST_ENTRIES} files and folders"):
         DOCS.find(root, "MET-1")
+
+
+CROWDED = """
+from gevent import monkey
+monkey.patch_all()
+import sys
+from pathlib import Path
+import gevent
+from metawsm.effects.git import GitProgram
+from metawsm.effects.launcher import PaneLauncher
+from metawsm.effects.ticket_docs import TicketDocs
+from metawsm.effects.workspace import WorktreeWorkspaces
+
+turns = 0
+
+def others():
+    global turns
+    while True:
+        gevent.sleep(0.001)
+        turns += 1
+
+root = Path(sys.argv[1])
+place = root / sys.argv[2]
+place.mkdir(parents=True)
+for number in range(5000):
+    (place / str(number)).mkdir()
+gevent.spawn(others)
+gevent.sleep(0)
+before = turns
+eval(sys.argv[3])
+print(turns - before)
+"""
+SOURCE = "TicketDocs().ensure(root / 'a', 'MET-1', 'x', [], __import__('datetime').date(2026, 1, 1))"
+
+
+@pytest.mark.parametrize(
+    ("place", "act"),
+    [
+        ("ttmp/2026", "TicketDocs().find(root / 'ttmp', 'MET-1')"),
+        ("agents/run-1/bob-1", "PaneLauncher(root, []).forget(root / 'agents')"),
+        ("b/2026/01/01/MET-1--x", f"{SOURCE}, TicketDocs().seed(root / 'a', root / 'b', 'MET-1')"),
+        ("ws/.metawsm", "WorktreeWorkspaces(GitProgram(), root, []).delete('ws')"),
+    ],
+)
+def test_others_have_their_turn_while_a_crowded_folder_is_dealt_with(tmp_path: Path, place: str, act: str) -> None:
+    """In the serving process, whose one thread everybody shares."""
+    argv = [sys.executable, "-c", CROWDED, str(tmp_path), place, act]
+    done = subprocess.run(argv, capture_output=True, text=True, check=True, cwd=sources.ROOT)
+    assert int(done.stdout) > 8
+
+
+def test_notes_of_wsm_that_are_a_pipe_bar(tmp_path: Path) -> None:
+    """They are not waited for."""
+    os.mkfifo(tmp_path / "registry.json")
+    with pytest.raises(Obstructed, match=r"registry\.json is no file"):
+        WsmWorkspaces(GitProgram(), tmp_path).create("met-1", ["api"], "task/x", "main")
+
+
+def test_a_lock_that_is_a_pipe_is_a_lock(tmp_path: Path) -> None:
+    """It is not waited for either; a link in its place leads nowhere."""
+    os.mkfifo(tmp_path / "lock")
+    with file_lock.held(tmp_path / "lock", 1):
+        pass
+    (tmp_path / "lock").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(OutsideError, match="cannot be made"), file_lock.held(tmp_path / "lock", 1):
+        pass
+    assert not (tmp_path / "elsewhere").exists()
