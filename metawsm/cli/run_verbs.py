@@ -125,7 +125,7 @@ def close(session: Session, entry: str | None, no_merge: bool, **common: Any) ->
 @click.command()
 @_on_run(
     option("--keep-workspaces", "End the sessions only.", is_flag=True),
-    option("--force", "Remove workspaces even with uncommitted work in them.", is_flag=True),
+    option("--force", "Remove workspaces even with work that is nowhere else.", is_flag=True),
 )
 def cleanup(session: Session, keep_workspaces: bool, force: bool, **common: Any) -> int:
     """Remove the sessions and workspaces of a run.

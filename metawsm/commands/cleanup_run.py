@@ -24,7 +24,7 @@ class CleanupRun:
 
     run_id: str = fields.in_path("the run")
     keep_workspaces: bool = fields.flag("end the sessions only")
-    force: bool = fields.flag("remove workspaces even with uncommitted work in them")
+    force: bool = fields.flag("remove workspaces even with work that is nowhere else")
     dry_run: bool = fields.flag("tell what would be done, and do nothing")
 
 
