@@ -33,8 +33,12 @@ class CommandLag:
 
 @frozen
 class Sent:
-    """The oldest command that is in Redis and not done: topic, when it was published; `upto` is the newest row now."""
+    """The oldest command that is in Redis and not done: its row, its topic, when it was published.
 
+    `upto` is the newest row now.
+    """
+
+    row_id: int
     topic: str
     at: str
     upto: int
@@ -69,7 +73,8 @@ class Clockwork:
     """The tools of schedules. `ago(seconds)` is the time that long ago, RFC 3339.
 
     `reread` lets the relay look for pending rows in the table (`True`: even with commands in hand), `claim` takes over
-    commands that other consumers of our group have read and left lying.
+    commands that other consumers of our group have read and left lying. `undelivered` is for health: the topic whose
+    commands do not come back from Redis. The rest is what `republish` remembers.
     """
 
     writer: Writer
@@ -85,5 +90,8 @@ class Clockwork:
     prunes: Sequence[Prune]
     trim_streams: Callable[[Retention], None]
     retention: Retention
+    undelivered: Callable[[str | None], None]
     idle_ticks: int = 0
     repeated_at: str = ""
+    repeated_row: int = 0
+    repeats: int = 0

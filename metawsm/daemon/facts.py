@@ -161,8 +161,11 @@ class Facts:
     def _commands(self) -> dict[str, Any]:
         """`trimmed` counts entries that were removed from Redis unread; those of other programs are lost."""
         lanes = self.lanes
-        status = "attention" if lanes.trimmed else "ok"
-        return {"status": status, "handled": lanes.handled, "in_flight": lanes.in_flight, "trimmed": lanes.trimmed}
+        shown = {"handled": lanes.handled, "in_flight": lanes.in_flight, "trimmed": lanes.trimmed}
+        if topic := self.redis.undelivered:
+            told = f"commands on {topic} do not come back from Redis, though they were published again"
+            return {"status": "degraded", "error": told, **shown}
+        return {"status": "attention" if lanes.trimmed else "ok", **shown}
 
     def _projections(self) -> dict[str, Any]:
         shown: dict[str, Any] = {"status": "ok", "applied_sequence": self.tail.head}

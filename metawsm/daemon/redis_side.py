@@ -104,6 +104,7 @@ class RedisSide:
         self._held = False
         self._renewed_at = -math.inf
         self.behind: tuple[dict[str, Any], ...] = ()  # groups of other programs, as health shows them
+        self.undelivered: str | None = None  # the topic whose commands do not come back
         log.info("Redis: %s", self.choice.reason)
 
     def prepare(self) -> None:

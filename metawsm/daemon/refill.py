@@ -10,7 +10,8 @@ from metawsm.bus.work import Queued
 from metawsm.domain.errors import Unavailable
 
 CHUNK = 250  # events per round trip
-BARRED = ("MISSING", "TAKEN")  # faults that say: the stream holds something else at or above the entry's id
+# Faults that say: the stream holds something else at or above the entry's id.
+BARRED = ("MISSING", "TAKEN", "EXHAUSTED")
 MOST_RESTARTS = 50
 log = logging.getLogger("metawsm.relay")
 

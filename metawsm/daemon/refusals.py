@@ -18,7 +18,7 @@ class Refusals:
     @property
     def holding(self) -> bool:
         """Whether everything is refused (no memory): nothing else is published meanwhile."""
-        return any(reason.startswith("OOM") for reason in self.reasons.values())
+        return bool(self.reasons) and any(reason.startswith("OOM") for reason in self.reasons.values())
 
     def allowed(self, publications: Sequence[Publication]) -> Sequence[Publication]:
         """Those whose topic is not refused."""
@@ -28,6 +28,8 @@ class Refusals:
 
     def note(self, publications: Sequence[Publication], faults: Sequence[str | None]) -> None:
         """Learn from the answers to what was published in order."""
+        if not any(faults):
+            return
         for publication, fault in zip(publications, faults, strict=True):
             if fault is not None:
                 self.reasons[publication.topic] = fault

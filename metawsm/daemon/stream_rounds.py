@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
 from metawsm.bus.clockwork import Retention
+from metawsm.bus.ports import Subscription
 from metawsm.daemon.bootstrap import Core
 from metawsm.daemon.read_models import ago
 from metawsm.domain.events import ALL as FACTS
@@ -45,6 +46,14 @@ class StreamRounds:
             if _is_behind(group)
         )
 
+    def mend_commands(self) -> None:
+        """What another program did to a command topic, so that nothing would come through it any more, is undone."""
+        transport = self._core.redis.transport
+        if not isinstance(transport, RedisTransport) or not self._core.relay.connected:
+            return
+        reads = {each.topic: each for each in self._core.subscriptions if each.topic != self._core.topics.feed}
+        list(self._each("the mending of command topics", reads, lambda topic: _mend(transport, reads[topic])))
+
     def trim(self, retention: Retention) -> None:
         """Command entries go by age; feed and event topics by sequence, since their ids are sequences."""
         core, transport = self._core, self._core.redis.transport
@@ -73,6 +82,16 @@ class StreamRounds:
             else:
                 self._sick.discard((task, topic))
                 yield done
+
+
+def _mend(transport: RedisTransport, read: Subscription) -> None:
+    (info,) = transport.inspect([read])
+    if info.is_beyond:
+        transport.rewind(read)
+        log.warning("group %s was set beyond the end of %s: it reads it from the beginning", read.group, read.topic)
+    elif info.is_used_up:  # nobody can have added anything since the look
+        transport.empty([read.topic], "0-0")
+        log.warning("%s had used up its entry ids: it begins anew, %d entries went", read.topic, info.stream_length)
 
 
 def _is_behind(group: GroupInfo) -> bool:

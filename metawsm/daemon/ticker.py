@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from functools import partial
 
 import gevent
 
@@ -36,6 +37,7 @@ class Ticker:
         self._tools = _clockwork(core, rounds)
         own = (
             ScheduleSpec("recount", RECOUNT_SECONDS, lambda _: self._recount()),
+            ScheduleSpec("command_topics", GROUPS_SECONDS, lambda _: rounds.mend_commands()),
             ScheduleSpec("foreign_groups", GROUPS_SECONDS, lambda _: rounds.look_at_groups()),
         )
         self._specs = (*ALL, *own)
@@ -84,6 +86,7 @@ def _clockwork(core: Core, rounds: StreamRounds) -> Clockwork:
             lambda db, before: core.letters.cut(db, CHUNK),
         ),
         trim_streams=rounds.trim,
+        undelivered=partial(_tell_undelivered, core),
         retention=Retention(redis.retention_hours, redis.max_entries),
     )
 
@@ -105,6 +108,10 @@ def _reread(core: Core, surely: bool) -> None:
         return
     if not core.relay.rereading and (surely or core.lanes.in_flight == 0):
         core.relay.reread()
+
+
+def _tell_undelivered(core: Core, topic: str | None) -> None:
+    core.redis.undelivered = topic
 
 
 def _claim(core: Core) -> None:

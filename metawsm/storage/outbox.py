@@ -51,7 +51,7 @@ _COUNTS = "SELECT status, count(*) FROM forum_outbox WHERE status <> 'done' GROU
 _UNDONE = "SELECT count(*) FROM forum_outbox WHERE kind = 'command' AND status IN ('pending', 'sent')"
 _OLDEST = "SELECT created_at FROM forum_outbox WHERE status = ? AND status <> 'done' ORDER BY id LIMIT 1"
 _OLDEST_SENT = """
-SELECT topic, coalesce(sent_at, created_at) FROM forum_outbox
+SELECT id, topic, coalesce(sent_at, created_at) FROM forum_outbox
 WHERE status = 'sent' AND status <> 'done' ORDER BY id LIMIT 1
 """
 _LATEST = """
@@ -131,9 +131,9 @@ class Outbox:
         """When the oldest row of a status was accepted, or None."""
         return next((str(at) for (at,) in db.execute(_OLDEST, (status,))), None)
 
-    def oldest_sent(self, db: Db) -> tuple[str, str] | None:
-        """Topic and time of publishing of the oldest command that is in Redis and not done."""
-        return next(((str(topic), str(at)) for topic, at in db.execute(_OLDEST_SENT)), None)
+    def oldest_sent(self, db: Db) -> tuple[int, str, str] | None:
+        """Row id, topic and time of publishing of the oldest command that is in Redis and not done."""
+        return next(((int(row_id), str(topic), str(at)) for row_id, topic, at in db.execute(_OLDEST_SENT)), None)
 
     def last_id(self, db: Db) -> int:
         """The highest id there is."""

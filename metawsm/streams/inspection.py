@@ -12,6 +12,9 @@ from metawsm.bus.ports import Subscription
 from metawsm.streams.connection import error_code, error_text
 from metawsm.streams.entries import id_key
 
+LAST_ID = f"{2**64 - 1}-{2**64 - 1}"
+"""After this one a stream takes no further entry."""
+
 
 @frozen
 class TopicInfo:
@@ -32,6 +35,17 @@ class TopicInfo:
     oldest_pending_id: str = ""
     oldest_pending_idle_seconds: float = 0.0
     problem: str = ""
+
+    @property
+    def is_beyond(self) -> bool:
+        """Whether the group was set beyond the end of the stream, so that nothing would ever be delivered to it."""
+        return not self.problem and id_key(self.last_delivered_id) > id_key(self.last_generated_id)
+
+    @property
+    def is_used_up(self) -> bool:
+        """Whether nothing can be added any more, and the group has all that is there."""
+        settled = self.consumer_group_lag == 0 and self.consumer_group_pending == 0
+        return settled and self.last_generated_id == LAST_ID
 
 
 @frozen
@@ -105,9 +119,9 @@ def last_generated_id(client: redis.Redis, topic: str) -> str:
 def topic_info(client: redis.Redis, subscription: Subscription) -> TopicInfo:
     """Look at one stream through one group; a key of another type is a problem to show, not an error."""
     topic, name = subscription.topic, subscription.group
-    try:
+    try:  # the groups first: none of them is beyond the end that is seen later
+        found = {_text(group["name"]): group for group in _groups(client, topic)}
         stream = _stream(client, topic)
-        found = {_text(group["name"]): group for group in _groups(client, topic)} if stream else {}
     except redis.ResponseError as error:
         return TopicInfo(topic, name, problem=error_text(error))
     if not stream:

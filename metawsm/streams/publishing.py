@@ -16,6 +16,7 @@ from metawsm.streams.wire import UUID
 
 _PUBLISHED = frozenset({bytes})  # the type of the entry id that a good XADD is answered with
 TAKEN = "equal or smaller than the target stream top item"
+EXHAUSTED = "exhausted the last possible ID"
 
 
 def faults(link: Link, publications: Sequence[Publication], replies: Sequence[Any]) -> list[str | None]:
@@ -25,13 +26,18 @@ def faults(link: Link, publications: Sequence[Publication], replies: Sequence[An
     """
     if _PUBLISHED.issuperset(map(type, replies)):
         return [None] * len(replies)
-    found = [error_text(reply) if isinstance(reply, redis.ResponseError) else None for reply in replies]
+    found = [_fault(reply) if isinstance(reply, redis.ResponseError) else None for reply in replies]
     doubtful = [index for index, fault in enumerate(found) if fault is not None and TAKEN in fault]
     if doubtful:
         settled = _look_up(link, [publications[index] for index in doubtful])
         for index, fault in zip(doubtful, settled, strict=True):
             found[index] = fault
     return found
+
+
+def _fault(error: redis.ResponseError) -> str:
+    text = error_text(error)
+    return text.replace("ERR", "EXHAUSTED", 1) if EXHAUSTED in text else text
 
 
 def publish_what_is_allowed(link: Link, publications: Sequence[Publication], aborted: Aborted) -> list[str | None]:

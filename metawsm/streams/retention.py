@@ -85,7 +85,7 @@ def _needed_from(client: redis.Redis, topic: str, group: GroupInfo) -> Id:
     if oldest:
         return id_key(oldest)
     first, second = id_key(group.last_delivered_id)
-    return first, second + 1
+    return (first, second + 1) if second < MOST_SECOND else (min(first + 1, MOST_SECOND), 0)
 
 
 def _written(entry_id: Id) -> str:

@@ -69,7 +69,8 @@ class RedisTransport:
 
         One MULTI/EXEC: a refusal for the whole server (memory) refuses every publication, so that a feed gets no
         hole. A fault is the server's text, code word first; `MISSING` and `TAKEN` are ours (an entry id below the top
-        that is not there, or is another message). A fault of one key leaves the others alone.
+        that is not there, or is another message), and `EXHAUSTED` (the stream has had the last possible id). A fault of
+        one key leaves the others alone.
         """
         if not publications:
             return Exchange((), self._ack_and_read(acks, reads))
@@ -148,6 +149,11 @@ class RedisTransport:
                 except redis.ResponseError as error:
                     if error_code(error) != "WRONGTYPE":
                         raise
+
+    def rewind(self, read: Subscription) -> None:
+        """Let a group read its stream from the beginning; what is not acknowledged stays so."""
+        with translated(self.shown_url):
+            self._server.client.xgroup_setid(read.topic, read.group, "0")
 
     def last_entry_id(self, topic: str) -> str:
         """The id of the last entry ever added (`0-0` for an empty or missing stream).

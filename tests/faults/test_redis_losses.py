@@ -12,7 +12,7 @@ import pytest
 
 from tests.support.daemon import Daemon
 from tests.support.eventually import eventually
-from tests.support.ledger import Ledger, check_streams
+from tests.support.ledger import Ledger, check_streams, database
 from tests.support.redis_servers import ServerHandle
 
 COMMANDS = ("open_thread", "add_post", "answer_thread", "change_state", "set_priority")
@@ -101,7 +101,7 @@ def blocked_readers(client: Any) -> int:
 
 def has_threads(daemon: Daemon, count: int) -> bool:
     """Whether there are so many threads."""
-    return len(daemon.request("GET", "/forum/threads").body["threads"]) == count
+    return len(daemon.request("GET", "/forum/threads?limit=500").body["threads"]) == count
 
 
 def test_a_stream_is_deleted_while_a_reader_blocks(daemon: Daemon, broker: ServerHandle) -> None:
@@ -113,6 +113,82 @@ def test_a_stream_is_deleted_while_a_reader_blocks(daemon: Daemon, broker: Serve
             client.xadd("forum.commands.open_thread", external(f"ext-{number}"))
             eventually(partial(has_threads, daemon, number))
         check_streams(daemon, client)
+
+
+LAST_ID = f"{2**64 - 1}-{2**64 - 1}"
+OPEN, OPENED = "forum.commands.open_thread", "forum.events.thread.opened"
+ASK = {"ticket": "MET-1", "title": "t", "body": "b", "actor_type": "agent"}
+
+
+def ask(daemon: Daemon, wait: float = 15) -> int:
+    """Ask one question; the status."""
+    return daemon.request("POST", f"/forum/threads?wait={wait:g}", ASK).status
+
+
+@pytest.mark.parametrize("topic", [FEED, OPENED])
+def test_the_last_possible_id_on_the_feed_or_an_event_topic(topic: str, daemon: Daemon, broker: ServerHandle) -> None:
+    """Nothing could be added to it any more: it is filled anew, and the groups of others on it stay."""
+    assert ask(daemon) == 201
+    with broker.client() as client:
+        client.xgroup_create(topic, "reports", "0")
+        client.xadd(topic, {"x": "y"}, id=LAST_ID)
+        for _ in range(3):
+            assert ask(daemon) == 201
+        check_streams(daemon, client)
+        assert b"reports" in {group["name"] for group in client.xinfo_groups(topic)}
+        eventually(lambda: daemon.request("GET", "/health").status == 200, timeout=10)
+
+
+@pytest.mark.parametrize("last", [LAST_ID, f"{2**64 - 1}-{2**64 - 2}"])
+def test_the_last_possible_id_on_a_command_topic(last: str, daemon: Daemon, broker: ServerHandle) -> None:
+    """It begins anew once all in it is done, what other programs put there before included."""
+    with broker.client() as client:
+        with database(daemon.database) as db:  # nothing in it can be done before the end of the block
+            db.execute("BEGIN IMMEDIATE")
+            for number in range(300):
+                client.xadd(OPEN, external(f"ext-{number}"))
+            client.xadd(OPEN, {"x": "y"}, id=last)
+            time.sleep(7)
+            assert client.xlen(OPEN) == 301
+        assert {ask(daemon, wait=0) for _ in range(3)} == {202}
+        eventually(partial(has_threads, daemon, 303), timeout=20)
+        assert ask(daemon) == 201
+        assert client.xinfo_stream(OPEN)["last-generated-id"] != LAST_ID.encode()
+        eventually(lambda: daemon.request("GET", "/health").body["components"]["redis"]["status"] == "ok", timeout=10)
+        check_streams(daemon, client)
+
+
+def test_a_group_that_is_set_beyond_the_end_of_its_stream(daemon: Daemon, broker: ServerHandle) -> None:
+    """Nothing would ever reach it: it is set back, and all is done once, with few repeats."""
+    assert ask(daemon) == 201
+    with broker.client() as client:
+        client.xgroup_setid(OPEN, FEED, "9999999999999-0")
+        for number in range(20):
+            client.xadd(OPEN, external(f"ext-{number}"))
+        assert {ask(daemon, wait=0) for _ in range(20)} == {202}
+        eventually(partial(has_threads, daemon, 41), timeout=15)
+        assert client.xlen(OPEN) <= 100
+        assert ask(daemon) == 201
+        check_streams(daemon, client)
+
+
+@pytest.mark.faults
+def test_a_group_that_cannot_be_set_back(daemon: Daemon, broker: ServerHandle) -> None:
+    """What does not come back is published again ever more seldom, and named in health; others go on meanwhile."""
+    assert daemon.request("POST", "/forum/threads", ASK | {"thread_id": "fthr-1"}).status == 201
+    with broker.client() as client:
+        client.xgroup_setid(OPEN, FEED, "9999999999999-0")
+        client.acl_setuser("default", enabled=True, nopass=True, commands=["-xgroup|setid"])
+        assert {ask(daemon, wait=0) for _ in range(10)} == {202}
+        error = eventually(lambda: daemon.request("GET", "/health").body["components"]["commands"]["error"], timeout=20)
+        assert OPEN in error
+        time.sleep(60)
+        assert client.xlen(OPEN) <= 1 + 10 * 7
+        post = {"body": "b", "actor_type": "agent"}
+        assert daemon.request("POST", "/forum/threads/fthr-1/posts", post).status == 200
+        client.acl_setuser("default", enabled=True, nopass=True, commands=["+xgroup|setid"])
+        eventually(partial(has_threads, daemon, 11), timeout=15)
+        eventually(lambda: daemon.request("GET", "/health").status == 200, timeout=10)
 
 
 def test_switched_from_the_bundled_server_to_another_and_back(

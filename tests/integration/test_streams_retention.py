@@ -113,6 +113,19 @@ def test_trim_to_a_length_and_to_an_age(broker: ServerHandle, connect: Connect) 
     assert transport.trim("missing", "metawsm-forum", min_id="9-0", max_len=1) == 0
 
 
+@pytest.mark.parametrize("position", [f"5-{2**64 - 1}", f"{2**64 - 1}-{2**64 - 1}"])
+def test_a_group_at_the_end_of_the_numbers_does_not_stop_the_trim(
+    position: str, broker: ServerHandle, connect: Connect
+) -> None:
+    """There is no next second part of an id, or no next id at all: what is below is cut all the same."""
+    transport = connect()
+    transport.ensure([OWN])
+    fill(transport)
+    broker.client().xgroup_setid("feed", OWN.group, position)
+    assert transport.trim("feed", "metawsm-forum", min_id="3-0", max_len=6) == 4
+    assert first_id(broker) == "5-0"
+
+
 def test_a_stream_without_groups_of_ours_is_trimmed_freely(broker: ServerHandle, connect: Connect) -> None:
     """Per-topic event streams are for others: length and age alone decide, and one call is enough for a long excess."""
     transport = connect()

@@ -117,7 +117,7 @@ def _contents(case: Case, examiner: Examiner) -> Iterator[Finding]:
 def _outbox(case: Case, examiner: Examiner) -> Finding:
     outbox = Outbox()
 
-    def look(db: Db) -> tuple[dict[str, int], str | None, tuple[str, str] | None]:
+    def look(db: Db) -> tuple[dict[str, int], str | None, tuple[int, str, str] | None]:
         return outbox.counts(db), outbox.oldest(db, "pending"), outbox.oldest_sent(db)
 
     counts, pending, sent = examiner.read(look, READ_SECONDS)
@@ -127,9 +127,9 @@ def _outbox(case: Case, examiner: Examiner) -> Finding:
         judge = fail if undone >= most else warn
         hint = "mend what holds them up (redis, commands); writes are refused at the limit"
         return judge("database.outbox", f"{shown}; {most} is the limit", hint)
-    age = max(_age(pending), _age(sent[1] if sent else None))
+    age = max(_age(pending), _age(sent[2] if sent else None))
     if case.served and age > STUCK_SECONDS:
-        where = f" on {sent[0]}" if sent and _age(sent[1]) == age else ""
+        where = f" on {sent[1]}" if sent and _age(sent[2]) == age else ""
         hint = "look at redis above, at the log, and at `metawsm.pyz forum debug`"
         return warn("database.outbox", f"{shown}; the oldest has waited {age:.0f} s{where}", hint)
     waits = "; they are done when the daemon starts" if undone and not case.served else ""
