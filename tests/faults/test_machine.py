@@ -8,7 +8,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -202,23 +202,41 @@ def test_locked_by_another_process(seconds: float, daemon: Daemon, broker: Serve
     check_whole(ledger, broker)
 
 
-@pytest.mark.parametrize("commands", [2_000, pytest.param(20_000, marks=pytest.mark.faults)])
-def test_a_backlog_on_its_way_while_the_database_is_locked(
-    commands: int, broker: ServerHandle, start_artifact: Callable[..., Daemon]
+@contextmanager
+def locked(daemon: Daemon) -> Iterator[None]:
+    """Another process holds the lock of the database."""
+    with database(daemon.database) as db:
+        db.execute("BEGIN IMMEDIATE")
+        yield
+
+
+@pytest.mark.parametrize(
+    ("unwritable", "commands"),
+    [
+        (locked, 2_000),
+        pytest.param(locked, 20_000, marks=pytest.mark.faults),
+        pytest.param(limited, 2_000, marks=pytest.mark.faults),
+    ],
+    ids=["locked", "locked-long", "limited"],
+)
+def test_a_backlog_on_its_way_while_the_database_cannot_be_written(
+    unwritable: Callable[[Daemon], AbstractContextManager[None]],
+    commands: int,
+    broker: ServerHandle,
+    start_artifact: Callable[..., Daemon],
 ) -> None:
-    """Nothing tells that a row is in Redis while nothing can be written: it is published once all the same."""
+    """Nothing can tell then that a row is in Redis: it is published once all the same."""
     broker.stop()
     daemon = start_artifact("--redis", broker.url, needs_redis=False)
     crowd = Crowd(daemon, commands)
     with crowd.sending():
         pass
     broker.start()
-    with broker.client() as client, database(daemon.database) as db:
+    with broker.client() as client:
         eventually(lambda: client.xlen("forum.commands.add_post") > 0, timeout=10)
-        db.execute("BEGIN IMMEDIATE")
-        time.sleep(18)
-        assert client.xlen("forum.commands.add_post") <= commands
-        db.execute("ROLLBACK")
+        with unwritable(daemon):
+            time.sleep(18)
+            assert client.xlen("forum.commands.add_post") <= commands
         crowd.check()
         assert client.xlen("forum.commands.add_post") <= commands * 1.1
         check_streams(daemon, client)
