@@ -166,10 +166,18 @@ def test_a_bad_policy(tmp_path: Path) -> None:
     assert "forum.redis.stram" in told.checks["policy.valid"]["detail"]
 
 
-def test_a_policy_that_is_never_read_to_its_end(tmp_path: Path) -> None:
-    """A file that hangs, as on a server that is gone, holds it up for its time only."""
+def test_a_policy_that_is_no_file(tmp_path: Path) -> None:
+    """A pipe is named at once; nobody waits for somebody to write into it."""
     os.mkfifo(tmp_path / "policy.json")
-    told = ask(tmp_path, "--policy", "policy.json")
+    told = ask(tmp_path, "--policy", "policy.json", "--redis", "embedded://")
+    assert told.status("policy.valid") == "FAIL"
+    assert "is not a regular file" in told.checks["policy.valid"]["detail"]
+
+
+def test_a_lock_that_is_never_read_to_its_end(tmp_path: Path) -> None:
+    """A file that hangs, as on a server that is gone, holds it up for its time only."""
+    os.mkfifo(tmp_path / "metawsm.db.lock")
+    told = ask(tmp_path, "--db", "metawsm.db")
     assert told.bad() == {"doctor.in-time": "FAIL"}
 
 
