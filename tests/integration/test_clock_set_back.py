@@ -74,7 +74,8 @@ def test_a_lost_command_is_looked_after(age: float, looked_after: bool) -> None:
     reread: list[bool] = []
     tools = Clockwork(
         NOBODY, ago, lambda query: query(NOBODY), lambda: True, list, repeated.append,
-        lambda _: Sent("t", at, 7), lambda _: at, reread.append, lambda: None, (), NOBODY, Retention(1, 1),
+        lambda _: Sent(7, "t", at, 7), lambda _: at, reread.append, lambda: None, (), NOBODY, Retention(1, 1),
+        lambda _: None,
     )  # fmt: skip
     republish.run(tools)
     republish.run(tools)
