@@ -87,12 +87,12 @@ def test_a_fault_goes_with_its_agent(lab: RunLab, watch: AgentWatch) -> None:
 def test_a_workspace_that_cannot_be_looked_at_hides_no_other(lab: RunLab, watch: AgentWatch, tmp_path: Path) -> None:
     """Its fault is shown until it is mended; the other's checkouts are looked at."""
     two_runs(lab)
-    change(lab, "UPDATE runs SET repos_json = 'damaged' WHERE run_id = 'run-7'")
+    change(lab, "UPDATE runs SET repositories_json = 'damaged' WHERE run_id = 'run-7'")
     change(lab, f"UPDATE runs SET workspaces_json = json_set(workspaces_json, '$[0].path', '{tmp_path}')")
     watch.look_at_checkouts()
     assert lab.rows("SELECT run_id FROM checkout_measures") == [("run-8",)]
     assert watch.fault is not None and watch.fault.startswith("workspace met-1-7 of run-7: "), watch.fault
-    change(lab, "UPDATE runs SET repos_json = '[\"app\"]'")
+    change(lab, "UPDATE runs SET repositories_json = '{}'")
     watch.look_at_checkouts()
     assert watch.fault is None
 

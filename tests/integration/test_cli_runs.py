@@ -306,4 +306,4 @@ def test_no_daemon_is_6() -> None:
     """The address, and how to start it."""
     done = shell(["status", "--run-id", "run-1"], METAWSM_SERVER="http://127.0.0.1:1")
     assert (done.returncode, done.stdout) == (6, "")
-    assert "start it with `metawsm.pyz serve`" in done.stderr
+    assert "start it with `metawsm.pyz serve --addr 127.0.0.1:1`" in done.stderr
