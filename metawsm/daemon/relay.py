@@ -213,6 +213,8 @@ class Relay:
         self._backlog.reread()
         self._marks.forget()
         self._refusals.forget()
+        if not self.starting:
+            log.info("connected to Redis again")
         self.connected, self.fault, self._pause, self.starting = True, None, FIRST_PAUSE, False
         self._wake.set()
 

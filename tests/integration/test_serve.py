@@ -187,6 +187,18 @@ def test_a_stream_that_cannot_be_read_is_named(server: ServerHandle, start_daemo
         eventually(lambda: daemon.request("GET", "/health").status == 200)
 
 
+def test_the_log_tells_loss_and_return_of_redis(server: ServerHandle, start_daemon: Callable[..., Daemon]) -> None:
+    """Each once, as the runbook says."""
+    daemon = start_daemon("--redis", server.url)
+    server.kill()
+    eventually(lambda: daemon.request("GET", "/health").status == 503)
+    server.start()
+    eventually(daemon.is_ready, timeout=10)
+    log = daemon.log.read_text()
+    assert log.count("forum redis ping failed") <= 2 and log.count("connected to Redis again") == 1
+    assert log.index("WARNING metawsm.relay") < log.index("connected to Redis again")
+
+
 @contextmanager
 def notify_socket() -> Iterator[tuple[str, Callable[[], list[str]]]]:
     """A socket as systemd has it: its address, and a function that gives the lines received so far."""
