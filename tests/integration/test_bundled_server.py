@@ -9,6 +9,7 @@ import signal
 import stat
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -283,10 +284,9 @@ def test_no_other_process_is_taken_for_it(make: Make, tmp_path: Path) -> None:
         marker.write_text(true)
 
 
-def test_a_runtime_folder_that_went_away(make: Make, tmp_path: Path) -> None:
+def test_a_runtime_folder_that_went_away(make: Make) -> None:
     """Gone between the choice and the start: told with what to do; the next one takes another folder."""
-    runtime = tmp_path / "run"
-    runtime.mkdir()
+    runtime = Path(tempfile.mkdtemp(prefix="mw-"))  # short enough for a socket
     server = make(runtime=str(runtime))
     runtime.rmdir()
     with pytest.raises(
@@ -298,11 +298,12 @@ def test_a_runtime_folder_that_went_away(make: Make, tmp_path: Path) -> None:
     assert pid_of(again)
 
 
-def test_a_killed_daemon_whose_runtime_folder_was_cleared(start_daemon: Callable[..., Daemon], tmp_path: Path) -> None:
+def test_a_killed_daemon_whose_runtime_folder_was_cleared(start_daemon: Callable[..., Daemon]) -> None:
     """The next daemon serves, with Redis."""
-    daemon = start_daemon(XDG_RUNTIME_DIR=str(tmp_path))
+    runtime = Path(tempfile.mkdtemp(prefix="mw-"))  # short enough for a socket
+    daemon = start_daemon(XDG_RUNTIME_DIR=str(runtime))
     daemon.kill()
-    (folder,) = tmp_path.iterdir()
+    (folder,) = runtime.iterdir()
     shutil.rmtree(folder)
     daemon.start()
     assert daemon.request("GET", "/health").body["status"] == "ok"
