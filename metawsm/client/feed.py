@@ -25,6 +25,10 @@ LONGEST_HEARTBEAT = 3600.0
 REFUSED = 1008  # the close code of a policy violation: coming back would not help
 
 
+class SentAway(Lost):
+    """The daemon ended the stream itself, and said why."""
+
+
 class State(NamedTuple):
     """How the feed stands: `live`, or `reconnecting` in `seconds` because of `reason`.
 
@@ -70,6 +74,7 @@ class Feed:
         self._epoch: int | None = None
         self._silence = 60.0
         self._failures = 0
+        self._sent_away = False
 
     def close(self) -> None:
         """End `frames` soon; may be called from another thread."""
@@ -89,6 +94,7 @@ class Feed:
             except (DaemonUnreachable, ApiError, Lost) as error:
                 if not connected_before or _final(error):
                     raise
+                self._sent_away = isinstance(error, SentAway)
                 self._back_off(str(error))
 
     def _connect(self) -> Wire:
@@ -110,8 +116,9 @@ class Feed:
 
     def _note(self, frame: Mapping[str, Any]) -> None:
         """Move the cursor, and learn how often the daemon gives a sign of life."""
-        if frame.get("type") in ("forum.events", "heartbeat"):  # a greeting may come before every failure
-            self._failures = 0
+        # A daemon that sends us away greets us first each time: then only what comes behind shows that it is well.
+        if not self._sent_away or frame.get("type") in ("forum.events", "heartbeat"):
+            self._failures, self._sent_away = 0, False
         if frame.get("type") == "hello":
             self._head = frame.get("head_sequence")
             self._on_state(State("live", self._changed(frame)))
@@ -224,7 +231,7 @@ def _ended(code: int, reason: str) -> Exception:
     text = f"the daemon closed the feed ({code}{': ' + reason if reason else ''})"
     if code == REFUSED:
         return ApiError(403, b"", {"error": {"code": "not_allowed", "message": text}})
-    return Lost(text)
+    return SentAway(text)
 
 
 def _open(client: Client, query: Mapping[str, object]) -> tuple[socket.socket, bytes]:
