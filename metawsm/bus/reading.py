@@ -13,8 +13,6 @@ from metawsm.domain.view import view
 _LAST_SEEN = """
 SELECT last_seen_event_sequence FROM forum_thread_reads WHERE viewer_type = ? AND viewer_id = ? AND thread_id = ?
 """
-
-
 _ASKED = "SELECT substr(body, 1, 300) FROM forum_posts WHERE post_id = ?"
 
 

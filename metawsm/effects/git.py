@@ -145,15 +145,17 @@ class GitProgram:
 
     def _places(self, name: str, root: Path) -> Iterator[Path]:
         """The main checkouts named `name` at or below a root: those whose `.git` is a folder, not a pointer to one."""
-        patterns = [name, f"[!.]*/{name}"][: self._depth]
-        candidates = [root, *(path for pattern in patterns for path in root.glob(pattern))]
-        return (path.resolve() for path in candidates if path.name == name and (path / ".git" / "HEAD").is_file())
+        return (path.resolve() for path in self._mains(root, name) if path.name == name)
 
     def _names(self, roots: Sequence[Path]) -> list[str]:
         """What the main checkouts at or below the roots are called: some of them, for somebody who mistyped one."""
-        patterns = ["[!.]*", "[!.]*/[!.]*"][: self._depth]
-        candidates = [*roots, *(path for root in roots for pattern in patterns for path in root.glob(pattern))]
-        return sorted({clean(path.name) for path in candidates if (path / ".git" / "HEAD").is_file()})[:MOST_NAMED]
+        return sorted({clean(path.name) for root in roots for path in self._mains(root, "[!.]*")})[:MOST_NAMED]
+
+    def _mains(self, root: Path, pattern: str) -> Iterator[Path]:
+        """The root itself and what fits the pattern below it, where that is a main checkout."""
+        patterns = [pattern, f"[!.]*/{pattern}"][: self._depth]
+        candidates = [root, *(path for each in patterns for path in root.glob(each))]
+        return (path for path in candidates if (path / ".git" / "HEAD").is_file())
 
     def _fetch(self, repo: Path, branch: str) -> str:
         """Bring `origin/<branch>` up to date; what went wrong, if anything, as a note."""

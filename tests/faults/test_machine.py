@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.crowd import Crowd
+from tests.support.crowd import accepted_without_redis
 from tests.support.daemon import Daemon, Reply
 from tests.support.eventually import eventually
 from tests.support.ledger import Ledger, check_streams, database
@@ -226,11 +226,7 @@ def test_a_backlog_on_its_way_while_the_database_cannot_be_written(
     start_artifact: Callable[..., Daemon],
 ) -> None:
     """Nothing can tell then that a row is in Redis: it is published once all the same."""
-    broker.stop()
-    daemon = start_artifact("--redis", broker.url, needs_redis=False)
-    crowd = Crowd(daemon, commands)
-    with crowd.sending():
-        pass
+    daemon, crowd = accepted_without_redis(broker, start_artifact, commands)
     broker.start()
     with broker.client() as client:
         eventually(lambda: client.xlen("forum.commands.add_post") > 0, timeout=10)

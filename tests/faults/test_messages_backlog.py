@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.support.at_rest import check_at_rest
-from tests.support.crowd import Crowd
+from tests.support.crowd import accepted_without_redis
 from tests.support.daemon import Daemon
 from tests.support.ledger import database
 from tests.support.redis_servers import ServerHandle
@@ -22,11 +22,7 @@ def test_a_backlog_is_drained_in_order(
     commands: int, broker: ServerHandle, start_artifact: Callable[..., Daemon]
 ) -> None:
     """Every command is applied once, in its thread's order; reads and new questions are answered while it drains."""
-    broker.stop()
-    daemon = start_artifact("--redis", broker.url, needs_redis=False)
-    crowd = Crowd(daemon, commands)
-    with crowd.sending():
-        pass
+    daemon, crowd = accepted_without_redis(broker, start_artifact, commands)
     assert waiting(daemon) >= commands
     began = time.monotonic()
     broker.start()

@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.eventually import eventually
 from tests.support.run_mishaps import REPORTER, cleaned, done
-from tests.support.runs_lab import Lab, git
+from tests.support.runs_lab import Lab, commit_readme, git
 
 
 @pytest.fixture
@@ -19,20 +19,14 @@ def lab(tmp_path: Path) -> Iterator[Lab]:
         yield made
 
 
-def _commit(place: Path, text: str) -> str:
-    (place / "README.md").write_text(f"{text}\n")
-    git(place, "commit", "-qam", text)
-    return git(place, "rev-parse", "HEAD")
-
-
 def test_a_merge_is_done_in_all_repositories_or_in_none(lab: Lab) -> None:
     """A conflict in the second keeps the first as it is; the way on is its mend, then the same merge."""
     run_id = lab.start()
     lab.until(run_id, "completed")
     for place in lab.checkouts(run_id):
-        _commit(place, "theirs")
+        commit_readme(place, "theirs")
     before = git(lab.repos["alpha"], "rev-parse", "HEAD")
-    _commit(lab.repos["beta"], "ours")
+    commit_readme(lab.repos["beta"], "ours")
     refused = lab.metawsm("merge", "--run-id", run_id)
     beta = lab.checkouts(run_id)[1]
     assert (refused.returncode, f"mend: git -C {beta} merge main" in refused.stderr) == (4, True), refused.stderr

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.run_mishaps import REPORTER, cleaned, done, failed
-from tests.support.runs_lab import Lab, git, repository
+from tests.support.runs_lab import Lab, commit_readme, git, repository
 
 
 @pytest.fixture
@@ -20,12 +20,6 @@ def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
     monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(settings))
     with Lab(tmp_path, agents={"bob": REPORTER}) as made:
         yield made
-
-
-def _commit(place: Path, text: str) -> str:
-    (place / "README.md").write_text(f"{text}\n")
-    git(place, "commit", "-qam", text)
-    return git(place, "rev-parse", "HEAD")
 
 
 def _mend(stderr: str) -> str:
@@ -49,7 +43,7 @@ def test_commits_beside_the_branch(lab: Lab, verb: str, how: tuple[str, ...], to
     lab.until(run_id, "completed")
     place, branch = lab.checkouts(run_id)[0], lab.run(run_id)["workspaces"][0]["branch"]
     git(place, *how)
-    made = _commit(place, "beside")
+    made = commit_readme(place, "beside")
     refused = lab.metawsm(verb, "--run-id", run_id)
     assert (refused.returncode, f'alpha {told}, not on "{branch}"' in refused.stderr) == (4, True), refused.stderr
     assert git(lab.repos["alpha"], "log", "--oneline").count("\n") == 0
@@ -67,7 +61,7 @@ def test_nothing_is_written_beside_the_branch(lab: Lab) -> None:
     lab.until(run_id, "completed")
     place, branch = lab.checkouts(run_id)[0], lab.run(run_id)["workspaces"][0]["branch"]
     git(place, "checkout", "-q", "--detach")
-    made = _commit(place, "beside")
+    made = commit_readme(place, "beside")
     lab.post(f"/runs/{run_id}/iterate", feedback="Again.")
     failed(lab, run_id, f'alpha is on no branch, not on "{branch}"')
     assert git(place, "status", "--porcelain") == ""
@@ -90,7 +84,7 @@ def test_commits_in_a_submodule(lab: Lab) -> None:
     lab.until(run_id, "completed")
     place = lab.checkouts(run_id)[0]
     git(place, "submodule", "--quiet", "update", "--init")
-    made = _commit(place / "lib", "inside")
+    made = commit_readme(place / "lib", "inside")
     git(place, "commit", "-qam", "newest lib")
     refused = lab.metawsm("close", "--run-id", run_id)
     assert f"repo alpha has commits in submodule lib that are on no remote: {made[:7]} inside" in refused.stderr

@@ -11,7 +11,7 @@ import selectors
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from itertools import islice
 
@@ -20,6 +20,7 @@ from attrs import define
 from tests.support.daemon import Daemon
 from tests.support.eventually import eventually
 from tests.support.ledger import database
+from tests.support.redis_servers import ServerHandle
 
 THREADS = 200
 REST = 0.05  # seconds before the next attempt of a client that was refused
@@ -167,3 +168,13 @@ def _is_whole(answer: bytes) -> bool:
         return False
     length = head.lower().partition(b"content-length:")[2].partition(b"\r\n")[0]
     return len(body) >= int(length or 0)
+
+
+def accepted_without_redis(broker: ServerHandle, start: Callable[..., Daemon], commands: int) -> tuple[Daemon, Crowd]:
+    """A daemon that has accepted so many commands while its Redis is stopped, and the crowd that sent them."""
+    broker.stop()
+    daemon = start("--redis", broker.url, needs_redis=False)
+    crowd = Crowd(daemon, commands)
+    with crowd.sending():
+        pass
+    return daemon, crowd

@@ -192,3 +192,10 @@ def git(place: Path, *arguments: str) -> str:
     done = subprocess.run([*GIT, "-C", str(place), *arguments], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
+
+
+def commit_readme(place: Path, text: str) -> str:
+    """Commit other words in the README; the commit."""
+    (place / "README.md").write_text(f"{text}\n")
+    git(place, "commit", "-qam", text)
+    return git(place, "rev-parse", "HEAD")
