@@ -110,7 +110,7 @@ def queue(session: Session, **query: Any) -> None:
     """
     name, whose = query.get("viewer_id"), query.get("viewer_type") or "operator"
     if query["type"] in OWN and not name:
-        raise click.UsageError(f"say whose queue: --viewer-id NAME, and --viewer-type unless of an {whose}")
+        raise click.UsageError(f"say whose queue: --viewer-id NAME, an {whose}'s unless --viewer-type says otherwise")
     _threads(session, "/forum/queues", query, f"nothing waits here{f' for {whose} {one_line(name)}' if name else ''}")
 
 
