@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -116,13 +117,34 @@ class Change:
     after: Thread | None
 
 
+class Gathering(ABC):
+    """What applies the changes of a batch with few statements; `first` is the event that the oldest of them is of.
+
+    Nothing may read its tables before `finish`.
+    """
+
+    first: Event | None
+
+    @abstractmethod
+    def begin(self) -> None:
+        """Forget what an attempt has gathered that came to nothing."""
+
+    @abstractmethod
+    def __call__(self, db: Db, change: Change) -> None:
+        """Gather one change."""
+
+    @abstractmethod
+    def finish(self, db: Db) -> None:
+        """Write down what was gathered, in the transaction of the batch."""
+
+
 @frozen
 class ProjectionSpec:
     """One read model. All are computed together from `forum_events`, in sequence order.
 
     `tables` are the names of its tables; `schema(prefix)` the DDL with every table and index name behind `prefix`
-    (empty for the live ones, another while they are made anew); `build(prefix)` gives the function that applies one
-    change.
+    (empty for the live ones, another while they are made anew); `build(prefix)` gives what applies one change, or
+    gathers many (`Gathering`).
     """
 
     name: str

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from metawsm.bus import cursors
 from metawsm.bus.ports import Db
 from metawsm.bus.reading import Filters
-from metawsm.bus.specs import Change, ProjectionSpec
+from metawsm.bus.specs import Change, Gathering, ProjectionSpec
 from metawsm.bus.thread_order import BY_URGENCY, WAITING, buckets, scope_sql, scope_values
+from metawsm.domain.events import Event
 from metawsm.domain.thread import Thread
 
 # Threads that are not yet due are counted up to here, then those that are; beyond both it is a lower bound.
 COUNT_LIMIT = 20_000
+_Key = tuple[str, str, str, str]
 _KEY = ("ticket", "run_id", "state", "priority")
 _WAITING = "SELECT waiting_count FROM forum_waiting_counts WHERE ticket = ?"
 _AT = ("at_ticket", "at_run", "at_state", "at_priority")
@@ -33,47 +34,64 @@ CREATE TABLE {waiting} (ticket TEXT PRIMARY KEY, waiting_count INTEGER NOT NULL)
 """
 
 
-def build(prefix: str) -> Callable[[Db, Change], None]:
-    """Count a thread where it stands now, and no longer where it stood before."""
-    table, waiting = f"{prefix}forum_thread_stats", f"{prefix}forum_waiting_counts"
-    more = (
-        f"INSERT INTO {table} VALUES (?, ?, ?, ?, 1, ?) ON CONFLICT DO UPDATE"
-        " SET thread_count = thread_count + 1, updated_at = excluded.updated_at"
-    )
-    last = f"DELETE FROM {table} WHERE {_HAS} AND thread_count = 1"
-    fewer = f"UPDATE {table} SET thread_count = thread_count - 1, updated_at = ? WHERE {_HAS}"
-    wait = (
-        f"INSERT INTO {waiting} VALUES (?, ?) ON CONFLICT DO UPDATE"
-        " SET waiting_count = waiting_count + excluded.waiting_count"
-    )
-    none = f"DELETE FROM {waiting} WHERE ticket IN (?, '') AND waiting_count = 0"
+class _Counters(Gathering):
+    """Counts a thread where it stands now, and no longer where it stood before: one statement per counter and batch."""
 
-    def count(db: Db, before: Thread | None, after: Thread) -> None:
-        old, new = None if before is None else _key(before), _key(after)
-        if old == new:
-            return
-        db.run(more, (*new, after.updated_at))
-        if old is not None:
-            db.run(last, old)
-            if not db.changes():
-                db.run(fewer, (after.updated_at, *old))
+    def __init__(self, prefix: str) -> None:
+        table, waiting = f"{prefix}forum_thread_stats", f"{prefix}forum_waiting_counts"
+        self._more = (
+            f"INSERT INTO {table} VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE"
+            " SET thread_count = thread_count + excluded.thread_count, updated_at = excluded.updated_at"
+        )
+        self._fewer = f"UPDATE {table} SET thread_count = thread_count + ?, updated_at = ? WHERE {_HAS}"
+        self._none = f"DELETE FROM {table} WHERE {_HAS} AND thread_count = 0"
+        self._wait = (
+            f"INSERT INTO {waiting} VALUES (?, ?) ON CONFLICT DO UPDATE"
+            " SET waiting_count = waiting_count + excluded.waiting_count"
+        )
+        self._nobody = f"DELETE FROM {waiting} WHERE ticket = ? AND waiting_count = 0"
+        self.begin()
 
-    def apply(db: Db, change: Change) -> None:
+    def begin(self) -> None:
+        self.first: Event | None = None
+        self._counts: dict[_Key, int] = {}
+        self._moved_at: dict[_Key, str] = {}
+        self._waits: dict[str, int] = {}
+
+    def __call__(self, db: Db, change: Change) -> None:
         before, after = change.before, change.after
         if after is None:
             return
-        count(db, before, after)
+        self.first = self.first or change.event
+        old, new = None if before is None else _key(before), _key(after)
+        if old != new:
+            self._step(new, 1, after.updated_at)
+            if old is not None:
+                self._step(old, -1, after.updated_at)
         step = _waits(after) - (before is not None and _waits(before))
         if step:
-            for name in (after.ticket, ""):  # two statements: one with two rows costs twice as much
-                db.run(wait, (name, step))
+            for name in (after.ticket, ""):
+                self._waits[name] = self._waits.get(name, 0) + step
+
+    def _step(self, key: _Key, step: int, at: str) -> None:
+        self._counts[key] = self._counts.get(key, 0) + step
+        self._moved_at[key] = at
+
+    def finish(self, db: Db) -> None:
+        for key, step in self._counts.items():
+            if step > 0:
+                db.run(self._more, (*key, step, self._moved_at[key]))
+            else:
+                db.run(self._fewer, (step, self._moved_at[key], *key))
+                db.run(self._none, key)
+        for name, step in self._waits.items():
+            if step:
+                db.run(self._wait, (name, step))
             if step < 0:
-                db.run(none, (after.ticket,))
-
-    return apply
+                db.run(self._nobody, (name,))
 
 
-def _key(thread: Thread) -> tuple[str, str, str, str]:
+def _key(thread: Thread) -> _Key:
     return thread.ticket, thread.run_id or "", thread.state, thread.priority
 
 
@@ -86,7 +104,7 @@ SPEC = ProjectionSpec(
     version=1,
     tables=("forum_thread_stats", "forum_waiting_counts"),
     schema=schema,
-    build=build,
+    build=_Counters,
 )
 
 
