@@ -10,7 +10,7 @@ import click
 
 from metawsm.cli.failures import Failure
 from metawsm.cli.output import Column, age, key, note, print_json, say, table
-from metawsm.cli.session import Session, connected
+from metawsm.cli.session import Session, connected, thread_named
 from metawsm.cli.text import control_title, one_line
 from metawsm.cli.thread_page import page
 from metawsm.client.address import segment
@@ -115,18 +115,20 @@ def queue(session: Session, **query: Any) -> None:
 
 
 @click.command()
+@click.argument("thread", required=False)
 @reading(
-    option("--thread-id", "The thread.", required=True),
+    option("--thread-id", "The thread; may also stand as an argument."),
     option("--limit", "Most posts. [default: 100]", type=click.IntRange(1, 500)),
     option("--posts-before", "Only posts and events before this sequence."),
 )
-def thread(session: Session, thread_id: str, **query: Any) -> None:
+def thread(session: Session, thread: str | None, thread_id: str | None, **query: Any) -> None:
     """Show a thread with its posts.
 
     \b
-    metawsm.pyz forum thread --thread-id fthr-...
+    metawsm.pyz forum thread fthr-...
     """
-    answer = session.get(f"/forum/threads/{segment('thread_id', thread_id)}", query)
+    path = f"/forum/threads/{segment('thread_id', thread_named(thread, thread_id))}"
+    answer = session.get(path, query)
     if session.as_json:
         print_json(answer)
         return

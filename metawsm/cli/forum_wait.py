@@ -14,7 +14,7 @@ from metawsm.cli.forum_reads import option, reading
 from metawsm.cli.forum_watch import Told
 from metawsm.cli.output import note, print_json, say
 from metawsm.cli.read_marks import agent_option, mark_read
-from metawsm.cli.session import Session
+from metawsm.cli.session import Session, thread_named
 from metawsm.cli.text import one_line
 from metawsm.client.address import segment
 from metawsm.client.errors import ApiError
@@ -55,11 +55,12 @@ def wait(
     metawsm.pyz forum wait fthr-...
     metawsm.pyz forum wait fthr-... --timeout 300
     """
-    wanted = thread or thread_id
-    if not wanted:
-        if not (run_id and agent):
-            raise click.UsageError("say which thread to wait for, or which agent's (--run-id and --agent)")
+    if thread or thread_id:
+        wanted = thread_named(thread, thread_id)
+    elif run_id and agent:
         wanted = _control_thread(session, run_id, agent)
+    else:
+        raise click.UsageError("say which thread to wait for, or which agent's (--run-id and --agent)")
     for answer in _looks(session, wanted, timeout):
         if answer.get("thread", {}).get("state") in ENDED:
             told = _tell(session, answer)

@@ -8,12 +8,12 @@ from typing import Any
 import click
 
 from metawsm.bus.fields import Rule, rules_of
-from metawsm.bus.specs import Attribution, CommandSpec, Expectation, Flag, Verb
+from metawsm.bus.specs import THREAD, Attribution, CommandSpec, Expectation, Flag, Verb
 from metawsm.cli.accepted import queued
 from metawsm.cli.exit_codes import ExitCode
 from metawsm.cli.failures import Failure
 from metawsm.cli.output import print_json, say
-from metawsm.cli.session import Session, connected
+from metawsm.cli.session import Session, connected, thread_named
 from metawsm.cli.stdin import read_stdin
 from metawsm.cli.text import one_line
 from metawsm.client.address import segment
@@ -57,7 +57,11 @@ def _verb(spec: CommandSpec) -> Verb:
 def _command(spec: CommandSpec) -> click.Command:
     """A click command with an option for every flag of the spec and for what all commands share."""
 
-    def run(session: Session, wait: float | None, **values: Any) -> int:
+    about_thread = THREAD in _in_path(spec)
+
+    def run(session: Session, wait: float | None, thread: str | None = None, **values: Any) -> int:
+        if about_thread:
+            values[THREAD] = thread_named(thread, values[THREAD])
         return _send(spec, session, wait, values)
 
     # connected() adds options to the function; click wants them on the command
@@ -68,7 +72,7 @@ def _command(spec: CommandSpec) -> click.Command:
     example = f"\b\nmetawsm.pyz forum {_verb(spec).example}" if _verb(spec).example else ""
     return click.Command(
         _verb(spec).name,
-        params=[*options, wait, *shared],
+        params=[*[click.Argument(["thread"], required=False)][:about_thread], *options, wait, *shared],
         callback=callback,
         help=f"{_verb(spec).help}\n\n{example}",
         short_help=_verb(spec).help,
@@ -100,13 +104,15 @@ def _option(flag: Flag, spec: CommandSpec) -> click.Option:
     rule = _rule(flag, spec)
     names = [flag.name, *(["--agent", "--agent-name"] if flag.target == "agent_name" else [])]
     about = rule.about if rule else flag.about
+    in_words = flag.target == THREAD and flag.required  # an argument may stand for it
     choices = f" ({', '.join(rule.choices)})" if rule and rule.choices else ""
     repeats = bool(rule and rule.kind == "texts")
     more = ("; may be repeated" if repeats else "") + ("; - reads stdin" if flag.stdin else "")
+    more += "; may also stand as an argument" if in_words else ""
     given: dict[str, Any] = {"default": flag.default} if flag.default and flag.target != "actor_type" else {}
     return click.Option(
         [*dict.fromkeys(names), _parameter(flag.target)],
-        required=flag.required,
+        required=flag.required and not in_words,
         type=KINDS.get(rule.kind if rule else "", click.STRING),
         multiple=repeats,
         envvar=ENVIRONMENT.get(flag.target),
@@ -118,7 +124,7 @@ def _option(flag: Flag, spec: CommandSpec) -> click.Option:
 
 def _sentence(text: str) -> str:
     """A text with a capital and a full stop; one that begins with a word of the interface keeps it as it is."""
-    first = text.split(maxsplit=1)[0].rstrip(":,")
+    first = text.split(maxsplit=1)[0].rstrip(":,;")
     plain = first.islower() and first.isalpha() and not text.startswith(f"{first}:")
     return f"{text[:1].upper() if plain else text[:1]}{text[1:].rstrip('.')}."
 
@@ -187,8 +193,11 @@ def _is_answer(spec: CommandSpec, values: Mapping[str, Any]) -> bool:
 
 def _path(spec: CommandSpec, body: dict[str, Any]) -> str:
     """The route, with the values that stand in it taken out of the body."""
-    in_path = [name for part in spec.parts for name, rule in rules_of(part).items() if rule.where == "path"]
-    return spec.path.format(**{name: segment(name, body.pop(name)) for name in in_path})
+    return spec.path.format(**{name: segment(name, body.pop(name)) for name in _in_path(spec)})
+
+
+def _in_path(spec: CommandSpec) -> list[str]:
+    return [name for part in spec.parts for name, rule in rules_of(part).items() if rule.where == "path"]
 
 
 def _summary(answer: Mapping[str, Any]) -> str:

@@ -45,6 +45,16 @@ class Session:
         return self.client.call("GET", path, query)[1]
 
 
+def thread_named(argument: str | None, option: str | None) -> str:
+    """The thread that a verb is about: its argument, or its --thread-id. Raises UsageError for none and for two."""
+    if argument and option and argument != option:
+        raise click.UsageError(f"{argument} and --thread-id {option} name two threads; or are there quotes missing?")
+    wanted = argument or option
+    if not wanted:
+        raise click.UsageError("say which thread: as an argument, or with --thread-id")
+    return wanted
+
+
 def _here() -> str:
     """The working directory; where it was deleted, the root, above which there is nothing to look for."""
     try:

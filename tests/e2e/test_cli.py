@@ -55,11 +55,12 @@ def test_from_a_question_to_its_answer(run: Run) -> None:
     thread_id = asked(run, "--run-id", "run-1", "--agent", "bob", "--priority", "high")["thread_id"]
     assert thread_id in run("forum", "list", "--ticket", "MET-1", "--state", "new").stdout
     assert run("forum", "assign", "--thread-id", thread_id, "--assignee", "kb").returncode == 0
-    assert "urgent" in run("forum", "priority", "--thread-id", thread_id, "--priority", "urgent").stdout
+    assert "urgent" in run("forum", "priority", thread_id, "--priority", "urgent").stdout
     assert thread_id in run("forum", "list", "--assignee", "kb").stdout
-    answered = run("forum", "answer", "--thread-id", thread_id, "--body", "-", stdin="Use v2.\nIt is newer.\n")
+    answered = run("forum", "answer", thread_id, "--body", "-", stdin="Use v2.\nIt is newer.\n")
     assert "answered" in answered.stdout
-    shown = run("forum", "thread", "--thread-id", thread_id).stdout
+    shown = run("forum", "thread", thread_id).stdout
+    assert run("forum", "thread", "--thread-id", thread_id).stdout == shown
     assert "    v1 or v2?\n" in shown
     assert "    Use v2.\n    It is newer.\n" in shown
     assert thread_id in run("forum", "search", "newer").stdout
