@@ -48,10 +48,15 @@ def operator(session: Session, run_id: str | None, ticket: str | None, interval:
     """
     named = None if flags["all"] or not (run_id or ticket) else selected(session, run_id, ticket)
     told: dict[str, Row] = {}
+    begun = False
     while True:
         try:
-            for each in [named] if named else _all(session):
+            runs = [named] if named else _all(session)
+            for each in runs:
                 _look(session, each, told, flags["dry_run"])
+            if not begun:
+                begun = True
+                note(_begun(len(runs), None if flags["once"] else interval))
         except DaemonUnreachable as error:
             if flags["once"]:
                 raise
@@ -59,6 +64,12 @@ def operator(session: Session, run_id: str | None, ticket: str | None, interval:
         if flags["once"]:
             return
         time.sleep(interval)
+
+
+def _begun(runs: int, interval: float | None) -> str:
+    """That it works, where all is well and nothing else would be said."""
+    goes_on = f"; looks again every {interval:g} s until interrupted, and prints what is new" if interval else ""
+    return f"metawsm: {runs} run{'' if runs == 1 else 's'} looked at{goes_on}"
 
 
 def _all(session: Session) -> Sequence[str]:

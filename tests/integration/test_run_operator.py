@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import socket
+import time
 from pathlib import Path
 from typing import Any
 
+from tests.support.daemon import Daemon
 from tests.support.eventually import eventually
 from tests.support.runs_lab import Lab
 from tests.support.scripted_server import ScriptedServer, answer, header, scripted
-from tests.support.shell import json_body
+from tests.support.shell import json_body, start
 
 SLEEPER = "#!/bin/sh\nexec sleep 1000\n"
 POLICY = {
@@ -23,6 +25,8 @@ def test_a_dead_agent_is_restarted_within_the_budget(tmp_path: Path) -> None:
     with Lab(tmp_path, agents={"bob": SLEEPER}, policy=POLICY) as lab:
         run_id = lab.start()
         lab.until(run_id, "running")
+        calm = lab.metawsm("operator", "--once")
+        assert (calm.stdout, calm.stderr) == ("", "metawsm: 1 run looked at\n")
         _end_session(lab, run_id)
         dry = lab.metawsm("operator", "--once", "--dry-run")
         assert dry.stdout == f"{run_id} is restarted: bob is dead: its session is gone\n"
@@ -37,6 +41,18 @@ def test_a_dead_agent_is_restarted_within_the_budget(tmp_path: Path) -> None:
         assert lab.sessions() == []
 
 
+def test_it_says_that_it_looks(daemon: Daemon) -> None:
+    """Once, when it has looked for the first time: where all is well it would else say nothing for hours."""
+    process = start(["operator", "--interval", "1"], METAWSM_SERVER=daemon.url)
+    time.sleep(4)
+    process.terminate()
+    out, said = process.communicate(timeout=20)
+    assert out == b""
+    assert said.decode() == (
+        "metawsm: 0 runs looked at; looks again every 1 s until interrupted, and prints what is new\n"
+    )
+
+
 def test_what_two_operators_see_is_done_once(tmp_path: Path) -> None:
     """The second one has the same look and comes when the restart is over: under the same key it does nothing."""
     policy = {"operator": POLICY["operator"] | {"restart_budget": 5}}
@@ -48,7 +64,7 @@ def test_what_two_operators_see_is_done_once(tmp_path: Path) -> None:
         with scripted(lambda server, sock: _late(lab, look, server, sock)) as late:
             for _ in range(2):
                 looked = lab.metawsm("operator", "--run-id", run_id, "--once", "--server", late.url)
-                assert (looked.returncode, looked.stderr) == (0, "")
+                assert (looked.returncode, looked.stderr) == (0, "metawsm: 1 run looked at\n")
                 eventually(lambda: lab.run(run_id)["agents"][0]["state"] == "running", timeout=20, interval=0.1)
         assert len([request for request in late.requests if request.startswith(b"POST")]) == 2
         assert (lab.run(run_id)["round"], lab.run(run_id)["agents"][0]["restarts"]) == (2, 1)
