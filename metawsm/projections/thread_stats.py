@@ -44,7 +44,7 @@ class _Counters(Gathering):
             " SET thread_count = thread_count + excluded.thread_count, updated_at = excluded.updated_at"
         )
         self._fewer = f"UPDATE {table} SET thread_count = thread_count + ?, updated_at = ? WHERE {_HAS}"
-        self._none = f"DELETE FROM {table} WHERE {_HAS} AND thread_count = 0"
+        self._none = f"DELETE FROM {table} WHERE {_HAS} AND thread_count <= 0"
         self._wait = (
             f"INSERT INTO {waiting} VALUES (?, ?) ON CONFLICT DO UPDATE"
             " SET waiting_count = waiting_count + excluded.waiting_count"

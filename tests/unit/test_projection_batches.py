@@ -75,6 +75,16 @@ def test_a_counter_that_comes_to_nothing_within_a_batch_is_not_there(forum: Foru
     assert rows_of(forum.db, "forum_waiting_counts") == []
 
 
+def test_a_counter_that_lacks_an_event_does_not_fall_below_nothing(forum: Forum) -> None:
+    """Two threads leave together a place where one of them was never counted."""
+    threads = [forum.open(), forum.open()]
+    forum.apply(skip={("thread_stats", 2)})
+    for thread in threads:
+        forum.do(thread, actions.change_state, "closed", None)
+    forum.apply_all()
+    assert [row[2:5] for row in rows_of(forum.db, "forum_thread_stats")] == [("closed", "normal", 2)]
+
+
 def test_counters_that_cannot_be_written_blame_the_first_event_they_are_of(forum: Forum) -> None:
     """Left out, it is the next one's turn; what an attempt has counted that came to nothing is not counted twice."""
     forum.open()
