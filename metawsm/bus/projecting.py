@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import NoReturn
 
 from attrs import frozen
@@ -34,7 +34,7 @@ EVERY = "*"
 # Events that go through one read model before the next takes them: as many as share its code and pages while these are
 # warm (a quarter less time than event by event), and few enough for the clock to be looked at often.
 _CHUNK_EVENTS = 32
-_CHUNK_BYTES = 32 * 1024
+_CHUNK_BYTES = 8 * 1024
 
 Skip = Collection[tuple[str, int]]
 
@@ -116,11 +116,12 @@ class Projector:
         first = last = events = 0
         late = False
         # Rows are read chunk by chunk: the time may be over long before the limit.
-        rows = iter(db.execute(self._next, (after, up_to, limit)))
-        while not late and (chunk := _chunk(rows)):
+        for chunk in _chunks(db.execute(self._next, (after, up_to, limit))):
             self._apply_chunk(db, chunk, threads, skip)
             first, last, events = first or chunk[0][0], chunk[-1][0], events + len(chunk)
             late = self._clock() > deadline
+            if late:
+                break
         self._finish(db)
         return Applied(first, last, events, more=late or events == limit)
 
@@ -143,11 +144,13 @@ class Projector:
 
     def _finish(self, db: Db) -> None:
         for name, gathering in self._gathering:
-            if (first := gathering.first) is not None:
-                try:
-                    gathering.finish(db)
-                except Exception as error:  # noqa: BLE001 - the same
-                    self._blame(error, name, first.sequence, first.envelope.event_id)
+            try:
+                gathering.finish(db)
+            except Exception as error:
+                if (event := gathering.about) is None:
+                    raise
+                self._blame(error, name, event.sequence, event.envelope.event_id)
+            gathering.begin()
 
     def _blame(self, error: Exception, name: str, sequence: int, event_id: str) -> NoReturn:
         if self._is_outage(error):
@@ -175,15 +178,21 @@ class Projector:
         return Change(event, before, after)
 
 
-def _chunk(rows: Iterator[Row]) -> list[Row]:
-    """The next rows, as many as go through the read models together; empty at the end."""
-    chunk, size = [], 0
+def _chunks(rows: Iterable[Row]) -> Iterator[list[Row]]:
+    """The rows, as many at a time as go through the read models together.
+
+    Use it in a loop alone: kept by a name, its cursor would stay open with an error that leaves the loop.
+    """
+    chunk: list[Row] = []
+    size = 0
     for row in rows:
         chunk.append(row)
         size += row[-1]
         if len(chunk) == _CHUNK_EVENTS or size >= _CHUNK_BYTES:
-            break
-    return chunk
+            yield chunk
+            chunk, size = [], 0
+    if chunk:
+        yield chunk
 
 
 def position(db: Db) -> int:

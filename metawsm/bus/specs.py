@@ -118,16 +118,16 @@ class Change:
 
 
 class Gathering(ABC):
-    """What applies the changes of a batch with few statements; `first` is the event that the oldest of them is of.
+    """What applies the changes of a batch with few statements. Nothing may read its tables before `finish`.
 
-    Nothing may read its tables before `finish`.
+    `about` is the event that what `finish` is writing began with, which is blamed when that fails.
     """
 
-    first: Event | None
+    about: Event | None
 
     @abstractmethod
     def begin(self) -> None:
-        """Forget what an attempt has gathered that came to nothing."""
+        """Forget what was gathered: it is written, or the attempt came to nothing."""
 
     @abstractmethod
     def __call__(self, db: Db, change: Change) -> None:

@@ -115,5 +115,7 @@ def usage_line(error: click.ClickException) -> str:
 def _flags_for_words(command: click.Command) -> str:
     """How runs and threads are named, where somebody gave one without a flag."""
     known = {name for parameter in command.params for name in parameter.opts}
+    if "thread" in known:  # an argument
+        return "; are there quotes missing?"
     flags = [name for name in ("--thread-id", "--ticket", "--run-id") if name in known]
     return f"; name it with {' or '.join(flags)}" if flags else ""

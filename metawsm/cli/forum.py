@@ -53,6 +53,6 @@ def forum(ctx: click.Context, server: str | None) -> None:
     \b
     metawsm.pyz forum ask --ticket MET-1 --title "Which schema?" --body "v1 or v2?"
     metawsm.pyz forum list --state new
-    metawsm.pyz forum answer --thread-id fthr-... --body "v2"
+    metawsm.pyz forum answer fthr-... --body "v2"
     """
     ctx.obj = server

@@ -117,7 +117,7 @@ def queue(session: Session, **query: Any) -> None:
 @click.command()
 @click.argument("thread", required=False)
 @reading(
-    option("--thread-id", "The thread; may also stand as an argument."),
+    option("--thread-id", "The thread, required; may also stand as an argument."),
     option("--limit", "Most posts. [default: 100]", type=click.IntRange(1, 500)),
     option("--posts-before", "Only posts and events before this sequence."),
 )

@@ -55,7 +55,7 @@ def wait(
     metawsm.pyz forum wait fthr-...
     metawsm.pyz forum wait fthr-... --timeout 300
     """
-    if thread or thread_id:
+    if thread is not None or thread_id is not None:
         wanted = thread_named(thread, thread_id)
     elif run_id and agent:
         wanted = _control_thread(session, run_id, agent)

@@ -108,7 +108,7 @@ def _option(flag: Flag, spec: CommandSpec) -> click.Option:
     choices = f" ({', '.join(rule.choices)})" if rule and rule.choices else ""
     repeats = bool(rule and rule.kind == "texts")
     more = ("; may be repeated" if repeats else "") + ("; - reads stdin" if flag.stdin else "")
-    more += "; may also stand as an argument" if in_words else ""
+    more += ", required; may also stand as an argument" if in_words else ""
     given: dict[str, Any] = {"default": flag.default} if flag.default and flag.target != "actor_type" else {}
     return click.Option(
         [*dict.fromkeys(names), _parameter(flag.target)],

@@ -46,6 +46,6 @@ SPEC = CommandSpec(
             Flag("--body", "body", required=True, stdin=True),
         ),
         actor="operator",
-        example='post --thread-id fthr-... --body "Looking into it"',
+        example='post fthr-... --body "Looking into it"',
     ),
 )

@@ -47,6 +47,6 @@ SPEC = CommandSpec(
             Flag("--answers", "answers"),
         ),
         actor="operator",
-        example='answer --thread-id fthr-... --body "Use v2"',
+        example='answer fthr-... --body "Use v2"',
     ),
 )

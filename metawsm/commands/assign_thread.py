@@ -49,6 +49,6 @@ SPEC = CommandSpec(
             Flag("--note", "assignment_note"),
         ),
         actor="operator",
-        example="assign --thread-id fthr-... --assignee kb --assignee-type human",
+        example="assign fthr-... --assignee kb --assignee-type human",
     ),
 )

@@ -47,6 +47,6 @@ SPEC = CommandSpec(
             Flag("--reason", "reason"),
         ),
         actor="operator",
-        example="state --thread-id fthr-... --state waiting_human",
+        example="state fthr-... --state waiting_human",
     ),
 )

@@ -44,6 +44,6 @@ SPEC = CommandSpec(
             Flag("--reason", "reason"),
         ),
         actor="operator",
-        example='close --thread-id fthr-... --reason "decided"',
+        example='close fthr-... --reason "decided"',
     ),
 )

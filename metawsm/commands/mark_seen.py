@@ -64,6 +64,6 @@ SPEC = CommandSpec(
             Flag("--sequence", "last_seen_event_sequence"),
         ),
         actor="operator",
-        example="seen --thread-id fthr-... --viewer-id kb",
+        example="seen fthr-... --viewer-id kb",
     ),
 )

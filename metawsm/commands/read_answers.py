@@ -56,6 +56,6 @@ SPEC = CommandSpec(
             Flag("--from-sequence", "from_sequence"),
         ),
         actor="agent",
-        example="read --thread-id fthr-... --actor-name bob",
+        example="read fthr-... --actor-name bob",
     ),
 )

@@ -43,6 +43,6 @@ SPEC = CommandSpec(
             Flag("--priority", "priority", required=True),
         ),
         actor="operator",
-        example="priority --thread-id fthr-... --priority urgent",
+        example="priority fthr-... --priority urgent",
     ),
 )

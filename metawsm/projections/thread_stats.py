@@ -49,11 +49,12 @@ class _Counters(Gathering):
             f"INSERT INTO {waiting} VALUES (?, ?) ON CONFLICT DO UPDATE"
             " SET waiting_count = waiting_count + excluded.waiting_count"
         )
-        self._nobody = f"DELETE FROM {waiting} WHERE ticket = ? AND waiting_count = 0"
+        self._nobody = f"DELETE FROM {waiting} WHERE ticket = ? AND waiting_count <= 0"
         self.begin()
 
     def begin(self) -> None:
-        self.first: Event | None = None
+        self.about: Event | None = None
+        self._since: dict[_Key | str, Event] = {}
         self._counts: dict[_Key, int] = {}
         self._moved_at: dict[_Key, str] = {}
         self._waits: dict[str, int] = {}
@@ -62,29 +63,32 @@ class _Counters(Gathering):
         before, after = change.before, change.after
         if after is None:
             return
-        self.first = self.first or change.event
         old, new = None if before is None else _key(before), _key(after)
         if old != new:
-            self._step(new, 1, after.updated_at)
+            self._step(new, 1, change.event, after.updated_at)
             if old is not None:
-                self._step(old, -1, after.updated_at)
+                self._step(old, -1, change.event, after.updated_at)
         step = _waits(after) - (before is not None and _waits(before))
         if step:
             for name in (after.ticket, ""):
                 self._waits[name] = self._waits.get(name, 0) + step
+                self._since.setdefault(name, change.event)
 
-    def _step(self, key: _Key, step: int, at: str) -> None:
+    def _step(self, key: _Key, step: int, event: Event, at: str) -> None:
+        self._since.setdefault(key, event)
         self._counts[key] = self._counts.get(key, 0) + step
         self._moved_at[key] = at
 
     def finish(self, db: Db) -> None:
         for key, step in self._counts.items():
+            self.about = self._since[key]
             if step > 0:
                 db.run(self._more, (*key, step, self._moved_at[key]))
             else:
                 db.run(self._fewer, (step, self._moved_at[key], *key))
                 db.run(self._none, key)
         for name, step in self._waits.items():
+            self.about = self._since[name]
             if step:
                 db.run(self._wait, (name, step))
             if step < 0:

@@ -216,18 +216,6 @@ def test_a_queued_write_ends_with_75_and_says_how_to_look() -> None:
         (["forum", "queue", "--type", "mine"], 2, "say whose queue: --viewer-id NAME"),
         (["serve", "--addr", "here"], 2, "127.0.0.1:3001"),
         (["status", "MET-1"], 2, "extra argument (MET-1); name it with --ticket or --run-id (see"),
-        (
-            ["forum", "thread"],
-            2,
-            "say which thread: as an argument, or with --thread-id (see `metawsm.pyz forum thread",
-        ),
-        (["forum", "close"], 2, "say which thread: as an argument, or with --thread-id (see `metawsm.pyz forum close"),
-        (
-            ["forum", "close", "--reason", "is", "done", "--thread-id", "fthr-1"],
-            2,
-            "done and --thread-id fthr-1 name two threads; or are there quotes missing?",
-        ),
-        (["forum", "wait", "fthr-1", "--thread-id", "fthr-2"], 2, "fthr-1 and --thread-id fthr-2 name two threads"),
     ],
 )
 def test_mistakes_are_told_in_one_line(arguments: list[str], code: int, words: str) -> None:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import json
 import socket
-import time
 from pathlib import Path
 from typing import Any
 
-from tests.support.daemon import Daemon
 from tests.support.eventually import eventually
 from tests.support.runs_lab import Lab
 from tests.support.scripted_server import ScriptedServer, answer, header, scripted
@@ -41,16 +39,23 @@ def test_a_dead_agent_is_restarted_within_the_budget(tmp_path: Path) -> None:
         assert lab.sessions() == []
 
 
-def test_it_says_that_it_looks(daemon: Daemon) -> None:
+def test_it_says_that_it_looks() -> None:
     """Once, when it has looked for the first time: where all is well it would else say nothing for hours."""
-    process = start(["operator", "--interval", "1"], METAWSM_SERVER=daemon.url)
-    time.sleep(4)
-    process.terminate()
-    out, said = process.communicate(timeout=20)
+    with scripted(_nothing_to_do) as server:
+        process = start(["operator", "--interval", "1"], METAWSM_SERVER=server.url)
+        eventually(lambda: len(server.requests) > 2, timeout=20, interval=0.1)
+        process.terminate()
+        out, said = process.communicate(timeout=20)
     assert out == b""
     assert said.decode() == (
         "metawsm: 0 runs looked at; looks again every 1 s until interrupted, and prints what is new\n"
     )
+
+
+def _nothing_to_do(server: ScriptedServer, sock: socket.socket) -> None:
+    """A daemon without a run."""
+    while server.read_request(sock):
+        sock.sendall(answer(200, b'{"runs": []}'))
 
 
 def test_what_two_operators_see_is_done_once(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import pytest
 from metawsm.bus.ports import Row
 from metawsm.bus.projecting import ProjectionFailed, position
 from metawsm.domain import actions
+from metawsm.projections import ALL
 from tests.support.read_side import Forum, rows_of
 
 COUNTERS = ("forum_thread_stats", "forum_waiting_counts")
@@ -76,13 +77,14 @@ def test_a_counter_that_comes_to_nothing_within_a_batch_is_not_there(forum: Foru
 
 
 def test_a_counter_that_lacks_an_event_does_not_fall_below_nothing(forum: Forum) -> None:
-    """Two threads leave together a place where one of them was never counted."""
+    """Two threads leave together a place where one of them was never counted, and nobody waits there any more."""
     threads = [forum.open(), forum.open()]
     forum.apply(skip={("thread_stats", 2)})
     for thread in threads:
         forum.do(thread, actions.change_state, "closed", None)
     forum.apply_all()
     assert [row[2:5] for row in rows_of(forum.db, "forum_thread_stats")] == [("closed", "normal", 2)]
+    assert rows_of(forum.db, "forum_waiting_counts") == []
 
 
 def test_counters_that_cannot_be_written_blame_the_first_event_they_are_of(forum: Forum) -> None:
@@ -118,7 +120,55 @@ def test_a_read_model_that_fails_in_the_middle_of_a_chunk_is_blamed_for_that_eve
     assert len(rows_of(forum.db, "forum_thread_views")) == 5
 
 
-@pytest.mark.parametrize(("body", "first", "second"), [("which one?", 32, 8), ("x" * 20_000, 2, 2)])
+@pytest.mark.parametrize("table", COUNTERS)
+def test_only_the_event_is_blamed_whose_counter_cannot_be_written(forum: Forum, table: str) -> None:
+    """Those before it in its batch stay counted; an event that counts nothing is never blamed."""
+    forum.do(forum.open(), actions.post, "more")
+    for ticket in ("MET-1", "MET-9", "MET-2"):
+        forum.open(ticket)
+    forum.db.execute(f"CREATE TRIGGER no BEFORE INSERT ON {table} WHEN NEW.ticket = 'MET-9'"
+                     " BEGIN SELECT RAISE(ABORT, 'no'); END")  # fmt: skip
+    with pytest.raises(ProjectionFailed) as caught:
+        forum.apply()
+    assert (caught.value.projection, caught.value.sequence) == ("thread_stats", 4)
+    assert forum.apply(skip={("thread_stats", 4)}).last == 5
+    assert [(row[0], row[4]) for row in rows_of(forum.db, "forum_thread_stats")] == [("MET-1", 2), ("MET-2", 1)]
+
+
+@pytest.mark.parametrize("only", ["thread_views", "thread_stats"])
+def test_a_full_disk_is_nobodys_fault(forum: Forum, only: str) -> None:
+    """It comes out as what it is, whether it is met by an event or when counters are written."""
+    forum.open("x" * 20_000)
+    forum.db.execute(f"PRAGMA max_page_count = {forum.db.pragma('page_count')}")
+    forum.db.execute("BEGIN")
+    with pytest.raises(apsw.FullError):
+        forum._projector.apply_next(forum.db, forum.now, skip={(spec.name, 1) for spec in ALL if spec.name != only})
+
+
+def test_an_error_in_a_chunk_leaves_no_statement_open(forum: Forum) -> None:
+    """Another job of the same transaction may drop a table, as a rebuild does, while the error is still about."""
+    for _ in range(40):
+        forum.open()
+    forum.db.execute("INSERT INTO forum_search_threads VALUES (3, 1)")
+    with pytest.raises(ProjectionFailed) as caught:
+        forum.apply()
+    forum.db.execute("DROP TABLE forum_search_threads")
+    assert caught.value.sequence == 3
+
+
+def test_a_counter_tells_when_it_moved_last(forum: Forum) -> None:
+    """One that a thread has left, too."""
+    thread = forum.open()
+    forum.open()
+    forum.do(thread, actions.change_state, "triaged", None)
+    forum.apply_all()
+    moved = forum.thread(thread).updated_at
+    assert [(row[2], row[5]) for row in rows_of(forum.db, "forum_thread_stats")] == [("new", moved), ("triaged", moved)]
+
+
+@pytest.mark.parametrize(
+    ("body", "first", "second"), [("which one?", 32, 8), ("x" * 3_000, 3, 3), ("x" * 20_000, 1, 1)]
+)
 def test_the_time_is_looked_at_chunk_by_chunk(forum: Forum, body: str, first: int, second: int) -> None:
     """Some dozens of short texts are a chunk, or a few long ones. At least one is done; `more` says the rest."""
     for _ in range(40):
