@@ -17,6 +17,8 @@ NO_ID = "must be an id, without slash or blank"
         (["post", "--thread-id", "a\nb", "--body", "b"], 7, f"--thread-id {NO_ID}"),
         (["thread", "--thread-id", " "], 7, "--thread-id must not be blank"),
         (["wait", "a/b"], 7, f"--thread-id {NO_ID}"),
+        (["wait", ""], 7, "--thread-id must not be blank"),
+        (["close", ""], 7, "--thread-id must not be blank"),
         (["command", "--command-id", " "], 7, "--command-id must not be blank"),
         (["dead-letters", "show", "abc"], 2, "'abc' is not the number of a dead letter"),
         (["dead-letters", "show", ""], 2, "'' is not the number of a dead letter"),

@@ -15,8 +15,6 @@ QUOTES = "are there quotes missing?"
     [
         (["thread"], f"{NONE} (see `metawsm.pyz forum thread --help`)"),
         (["close"], f"{NONE} (see `metawsm.pyz forum close --help`)"),
-        (["close", "--thread-id", ""], NONE),
-        (["wait", ""], NONE),
         (["close", "", "--thread-id", "fthr-1"], "and --thread-id fthr-1 name two threads"),
         (["wait", "fthr-1", "--thread-id", "fthr-2"], "fthr-1 and --thread-id fthr-2 name two threads"),
         (
