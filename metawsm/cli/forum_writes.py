@@ -68,11 +68,12 @@ def _command(spec: CommandSpec) -> click.Command:
     callback = connected(run)
     shared: list[click.Parameter] = list(reversed(callback.__dict__.pop("__click_params__")))
     options: list[click.Parameter] = [_option(flag, spec) for flag in (*_verb(spec).flags, *_shared(spec))]
+    arguments = [click.Argument(["thread"], required=False)] if about_thread else []
     wait = click.Option(["--wait"], type=click.FloatRange(0, 30), metavar="SECONDS", help=WAIT_HELP)
     example = f"\b\nmetawsm.pyz forum {_verb(spec).example}" if _verb(spec).example else ""
     return click.Command(
         _verb(spec).name,
-        params=[*[click.Argument(["thread"], required=False)][:about_thread], *options, wait, *shared],
+        params=[*arguments, *options, wait, *shared],
         callback=callback,
         help=f"{_verb(spec).help}\n\n{example}",
         short_help=_verb(spec).help,

@@ -48,7 +48,7 @@ class Session:
 def thread_named(argument: str | None, option: str | None) -> str:
     """The thread that a verb is about: its argument, or its --thread-id. Raises UsageError for none and for two."""
     if argument is not None and option is not None:
-        raise click.UsageError(f"{argument} and --thread-id {option} name two threads; or are there quotes missing?")
+        raise click.UsageError(f'"{argument}" and --thread-id {option} name two threads; or are there quotes missing?')
     wanted = option if argument is None else argument
     if wanted is None:
         raise click.UsageError("say which thread: as an argument, or with --thread-id")

@@ -14,7 +14,7 @@ from metawsm.domain.thread import Thread
 
 # Threads that are not yet due are counted up to here, then those that are; beyond both it is a lower bound.
 COUNT_LIMIT = 20_000
-_Key = tuple[str, str, str, str]
+_Kind = tuple[str, str, str, str]
 _KEY = ("ticket", "run_id", "state", "priority")
 _WAITING = "SELECT waiting_count FROM forum_waiting_counts WHERE ticket = ?"
 _AT = ("at_ticket", "at_run", "at_state", "at_priority")
@@ -54,9 +54,9 @@ class _Counters(Gathering):
 
     def begin(self) -> None:
         self.about: Event | None = None
-        self._since: dict[_Key | str, Event] = {}
-        self._counts: dict[_Key, int] = {}
-        self._moved_at: dict[_Key, str] = {}
+        self._since: dict[_Kind | str, Event] = {}
+        self._counts: dict[_Kind, int] = {}
+        self._moved_at: dict[_Kind, str] = {}
         self._waits: dict[str, int] = {}
 
     def __call__(self, db: Db, change: Change) -> None:
@@ -74,7 +74,7 @@ class _Counters(Gathering):
                 self._waits[name] = self._waits.get(name, 0) + step
                 self._since.setdefault(name, change.event)
 
-    def _step(self, key: _Key, step: int, event: Event, at: str) -> None:
+    def _step(self, key: _Kind, step: int, event: Event, at: str) -> None:
         self._since.setdefault(key, event)
         self._counts[key] = self._counts.get(key, 0) + step
         self._moved_at[key] = at
@@ -95,7 +95,7 @@ class _Counters(Gathering):
                 db.run(self._nobody, (name,))
 
 
-def _key(thread: Thread) -> _Key:
+def _key(thread: Thread) -> _Kind:
     return thread.ticket, thread.run_id or "", thread.state, thread.priority
 
 

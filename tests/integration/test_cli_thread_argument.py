@@ -15,11 +15,11 @@ QUOTES = "are there quotes missing?"
     [
         (["thread"], f"{NONE} (see `metawsm.pyz forum thread --help`)"),
         (["close"], f"{NONE} (see `metawsm.pyz forum close --help`)"),
-        (["close", "", "--thread-id", "fthr-1"], "and --thread-id fthr-1 name two threads"),
-        (["wait", "fthr-1", "--thread-id", "fthr-2"], "fthr-1 and --thread-id fthr-2 name two threads"),
+        (["close", "", "--thread-id", "fthr-1"], 'metawsm: "" and --thread-id fthr-1 name two threads'),
+        (["wait", "fthr-1", "--thread-id", "fthr-2"], '"fthr-1" and --thread-id fthr-2 name two threads'),
         (
             ["close", "--reason", "is", "done", "--thread-id", "fthr-1"],
-            f"done and --thread-id fthr-1 name two threads; or {QUOTES}",
+            f'"done" and --thread-id fthr-1 name two threads; or {QUOTES}',
         ),
         (["answer", "--body", "see", "fthr-1", "--thread-id", "fthr-1"], QUOTES),
         (["answer", "fthr-1", "--body", "Use", "v2"], f"extra argument (v2); {QUOTES} (see"),
